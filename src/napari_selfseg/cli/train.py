@@ -1,0 +1,219 @@
+"""``napari-selfseg train``: learn from images without labels and store the run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_selfseg.cli.console import (
+    DONE,
+    INTERRUPTED,
+    ProgressBar,
+    UserMistake,
+    duration,
+    interruptions,
+    print_json,
+    tell,
+)
+from napari_selfseg.cli.images import image_files
+from napari_selfseg.cli.options import (
+    add_anonymous,
+    add_device,
+    add_json,
+    add_scale,
+    available_cores,
+    check_device,
+    settings_from,
+)
+from napari_selfseg.core.methods.settings import PRESETS
+
+if TYPE_CHECKING:
+    from napari_selfseg.core.images.tile import Tile
+    from napari_selfseg.core.methods.settings import TrainingSettings
+    from napari_selfseg.session.result import RunResult
+    from napari_selfseg.session.run import TrainingRequest
+
+LAST_STEPS = 10  # one step's numbers hang on what it happened to draw
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    from napari_selfseg.core.methods import METHODS
+
+    parser = commands.add_parser(
+        "train",
+        help="learn without labels",
+        description="Learn from one or more images without labels and store the run.",
+    )
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files or folders; the first one is also segmented",
+    )
+    parser.add_argument("--out", required=True, metavar="RUN", help="folder for the run")
+    parser.add_argument("--method", choices=sorted(METHODS), default="patch-contrast")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="standard")
+    add_scale(parser)
+    parser.add_argument("--seed", type=int, metavar="N", help="same seed, same result")
+    add_device(parser)
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change one setting of the preset, such as n_steps=200; may be repeated",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the run that is there already"
+    )
+    add_anonymous(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, store the run and print what came out."""
+    from napari_selfseg.core.images.reading import read_tile
+    from napari_selfseg.session.store import StoreError, check_free
+
+    settings = settings_from(options)
+    files = image_files(options.images)
+    try:
+        check_free(options.out, options.overwrite)
+    except StoreError as error:
+        raise UserMistake(f"{error} (--out)") from error
+    tiles = tuple(read_tile(path, um_per_px=options.um_per_px) for path in files)
+    result, interrupted = train(tiles, settings, options.method)
+    save(result, options.out, options.anonymous, options.overwrite)
+    if options.json:
+        print_json({**summary(result), "run": str(options.out)})
+    else:
+        print(told(result))
+        print(f"The run is in {options.out}.")
+    return INTERRUPTED if interrupted else DONE
+
+
+def train(
+    tiles: Sequence[Tile], settings: TrainingSettings, method: str = "patch-contrast"
+) -> tuple[RunResult, bool]:
+    """Train with a progress bar; return the result and whether the user interrupted it.
+
+    Raises
+    ------
+    UserMistake
+        If the images or settings make no training possible.
+    RunError
+        If the training fails.
+    """
+    from napari_selfseg.session.run import (
+        Finished,
+        Progress,
+        RunError,
+        TrainingRequest,
+        TrainingRun,
+    )
+
+    for note in dict.fromkeys(f"{tile.name}: {note}" for tile in tiles for note in tile.notes):
+        tell(note)
+    request = TrainingRequest(tuple(tiles), settings, method, threads=available_cores())
+    training, result, bar = TrainingRun(request), None, ProgressBar()
+    _check(request)
+    with interruptions(training.stop) as was_interrupted:
+        for update in training.updates():
+            if isinstance(update, Progress):
+                if update.note:
+                    bar.say(update.note)
+                left = update.seconds_left
+                bar.update(update.step, update.n_steps, update.phase, left)
+            elif isinstance(update, Finished):
+                result = update.result
+        bar.close()
+        interrupted = was_interrupted()
+    if result is None:
+        raise RunError("The training gave no result.")
+    return result, interrupted
+
+
+def save(result: RunResult, out: str | Path, anonymous: bool, overwrite: bool = False) -> None:
+    """Store a run with the label image of its tile."""
+    from napari_selfseg.core.instances import label_image
+    from napari_selfseg.session.store import save_run
+
+    label_settings = result.suggested_label_settings()
+    labels = label_image(result.confidence(), label_settings)
+    save_run(result, out, labels, label_settings, anonymous=anonymous, overwrite=overwrite)
+
+
+def summary(result: RunResult) -> dict[str, Any]:
+    """Return what ``train --json`` prints, without the place of the run.
+
+    ``score`` is the agreement of the chosen map with the stain, 0..1, by which step, map and
+    polarity were chosen; ``separation`` and ``entropy`` are means of the last ten steps up to
+    the one that was kept. None of them has seen a label.
+    """
+    provenance = result.provenance
+    return {
+        "seconds": round(result.seconds, 3),
+        "steps": len(result.curves),
+        "stopped_by": result.stopped_by,
+        "stopped_because": result.stopped_because,
+        "best_step": result.best_step,
+        "labels_used": provenance["labels_used"],
+        "channel": result.choice.channel,
+        "polarity": "inverted" if result.choice.inverted else "normal",
+        "channel_chosen_by": result.choice.how,
+        "separation": at_kept_step(result, "separation"),
+        "entropy": at_kept_step(result, "entropy"),
+        "score": float(result.choice.score),
+        "scores": {name: float(score) for name, score in result.scores.items()},
+        "recommended": result.recommended,
+        "threshold": result.threshold.title,
+        "device": provenance["device"],
+        "threads": provenance["threads"],
+        "seed": provenance["seed"],
+    }
+
+
+def told(result: RunResult) -> str:
+    """Return the same in words."""
+    values = summary(result)
+    learned, threshold = values["scores"]["learned"], values["scores"]["threshold"]
+    better = "the learned labels" if result.recommended == "learned" else result.threshold.title
+    return (
+        f"{values['steps']} steps in {duration(result.seconds)}, stopped by "
+        f"{result.stopped_by}: {result.stopped_because}\n"
+        f"Map {values['channel']}, polarity {values['polarity']} (a {values['channel_chosen_by']};"
+        f" agreement with the stain {values['score']:.2f}). "
+        f"Labels used: {values['labels_used']}.\n"
+        f"SelfSeg recommends {better} (label-free score: learned {learned:.2f}, "
+        f"{result.threshold.title} {threshold:.2f})."
+    )
+
+
+def at_kept_step(result: RunResult, name: str) -> float | None:
+    """Return a measure's mean over the last ten steps up to the one that was kept.
+
+    Steps of an earlier start do not count; when no step was kept, the last ones do.
+    """
+    last = result.best_step or len(result.curves)
+    until = [step for step in result.curves if step.step <= last]
+    values = [
+        step.measures[name]
+        for step in until
+        if step.phase == until[-1].phase and name in step.measures
+    ][-LAST_STEPS:]
+    return sum(values) / len(values) if values else None
+
+
+def _check(request: TrainingRequest) -> None:
+    from napari_selfseg.session.run import RunError, TrainingRun
+
+    try:
+        TrainingRun(request).check_request()
+    except RunError as error:
+        raise UserMistake(str(error)) from error
+    check_device(request.settings.device)

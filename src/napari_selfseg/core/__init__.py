@@ -1,0 +1,1 @@
+"""The algorithms: images, networks, learning, prediction, labels. No window code."""

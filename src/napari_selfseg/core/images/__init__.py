@@ -1,0 +1,1 @@
+"""From any image file or array to a tile with microns per pixel."""

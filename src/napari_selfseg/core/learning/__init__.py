@@ -1,0 +1,1 @@
+"""What every method shares: contrast, sampling, the training loop, convergence."""

@@ -1,0 +1,362 @@
+"""Method 0: a tiny network learns confidence maps by contrasting patches of one image.
+
+Boserup and Selvan, "Efficient Self-Supervision using Patch-based Contrastive Learning for
+Histopathology Image Segmentation", NLDL 2023, arXiv 2208.10779. Written from the description
+of the method; the objective is verified in the tests against a loop version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_selfseg.core.images.tile import TileError
+from napari_selfseg.core.images.tissue import STRIDES
+from napari_selfseg.core.learning import contrast as contrasting
+from napari_selfseg.core.learning.convergence import StainAgreement
+from napari_selfseg.core.learning.sampling import (
+    SAMPLERS,
+    Sampler,
+    binary_entropy,
+    gather_patches,
+    patch_means,
+)
+from napari_selfseg.core.learning.training import TrainingData, training_loop
+from napari_selfseg.core.methods import TrainingStep
+from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
+from napari_selfseg.core.networks.confidence import ConfidenceNetwork
+from napari_selfseg.core.networks.featuriser import PatchFeaturiser
+
+
+class PatchContrastObjective(nn.Module):
+    r"""The loss of one step, as pairwise matrices.
+
+    Patches are drawn by the sampler, multiplied by the map that drew them, and split into
+    positives and negatives. For n anchors drawn among the positives of map k
+
+    .. math:: L_{intra}(k) = \frac{1}{n^2 B} \sum_a \sum_{p \in Pos_k}
+              \Big[ -s(a, p) + \log \sum_{q \in Neg_k} e^{s(a, q)} \Big]
+
+    and L_inter has the same form with the positives of all other maps in the denominator.
+    The positive is not in the denominator. L is the sum of both over the maps.
+
+    Parameters
+    ----------
+    patch, stride : int
+        In pixels.
+    n_draws : int
+        n, draws per image and map, and also the number of anchors per map.
+    sampler : callable
+        One of `napari_selfseg.core.learning.sampling.SAMPLERS`.
+    similarity : {"mse", "cross-entropy", "featurised-cosine"}
+    temperature : float
+        Divides every similarity; 1 is the paper.
+    n_channels : int
+        C of the image, for the featuriser.
+    """
+
+    def __init__(
+        self,
+        patch: int = 50,
+        stride: int = 20,
+        n_draws: int = 10,
+        sampler: Sampler = SAMPLERS["entropy"],
+        similarity: str = "mse",
+        temperature: float = 1.0,
+        n_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.patch, self.stride, self.n_draws = patch, stride, n_draws
+        self.sampler, self.similarity, self.temperature = sampler, similarity, temperature
+        featurised = similarity == "featurised-cosine"
+        self.featuriser = PatchFeaturiser(n_channels) if featurised else None
+
+    @property
+    def least_crop(self) -> int:
+        """The side in px of the smallest crop with patches enough to contrast."""
+        return self.patch + STRIDES * self.stride
+
+    def forward(
+        self, images: Tensor, confidence: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor | None, dict[str, float]]:
+        """Return the loss and the curves of one step.
+
+        Parameters
+        ----------
+        images : Tensor, shape (B, C, M, N)
+            In 0..1; the network's input.
+        confidence : Tensor, shape (B, K, M, N)
+            The network's output, with its gradient.
+        generator : torch.Generator
+            Draws patches and anchors.
+
+        Returns
+        -------
+        loss : Tensor, scalar, or None
+            None when a map has no positive or no negative patch: the step is to be skipped.
+        measures : dict
+            entropy, separation, positive-positive, positive-negative: means over the maps, and
+            the same names with "/k" for map k. Distances are -s, entropy is in bits per pixel.
+        """
+        with torch.no_grad():
+            entropy = binary_entropy(confidence)
+            locations, is_positive = self.sampler(
+                patch_means(entropy, self.patch, self.stride),
+                patch_means(confidence, self.patch, self.stride),
+                self.n_draws,
+                generator,
+            )
+            # (K, B * n): the lists of a map run over the whole batch
+            is_positive = is_positive.transpose(0, 1).flatten(1)
+            measures = per_map("entropy", entropy.mean((0, 2, 3)))
+            sides = is_positive.any(-1) & (~is_positive).any(-1)
+            if not bool(sides.all()):
+                return None, measures
+            anchors = torch.multinomial(
+                is_positive.float(), self.n_draws, replacement=True, generator=generator
+            )
+        patches = self.attended_patches(images, confidence, locations)
+        loss, similarity = self.loss(patches, is_positive, anchors, images.shape[0])
+        measures |= separation_measures(similarity.detach(), is_positive)
+        measures["loss"] = float(loss.detach())
+        return loss, measures
+
+    def attended_patches(self, images: Tensor, confidence: Tensor, locations: Tensor) -> Tensor:
+        """Return x * c_k at the drawn locations: (K, B * n, D), D = C * patch² or features."""
+        batch, n_maps, n = locations.shape
+        x = gather_patches(images, locations.flatten(1), self.patch, self.stride)
+        x = x.view(batch, n_maps, n, images.shape[1], -1)
+        # every map is cut at its own locations: fold the maps into the batch
+        c = gather_patches(
+            confidence.flatten(0, 1).unsqueeze(1),
+            locations.flatten(0, 1),
+            self.patch,
+            self.stride,
+        ).view(batch, n_maps, n, 1, -1)
+        attended = (x * c).transpose(0, 1).flatten(1, 2)  # (K, B * n, C, patch²)
+        if self.featuriser is None:
+            return attended.flatten(2)
+        squares = attended.flatten(0, 1).unflatten(-1, (self.patch, self.patch))
+        features: Tensor = self.featuriser(squares)
+        return features.view(n_maps, batch * n, -1)
+
+    def loss(
+        self, patches: Tensor, is_positive: Tensor, anchors: Tensor, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return L = sum_k (L_intra + L_inter) and the similarities behind L_intra.
+
+        Parameters
+        ----------
+        patches : Tensor, shape (K, P, D)
+        is_positive : Tensor of bool, shape (K, P)
+        anchors : Tensor of int64, shape (K, n)
+            Indices of positives in each map's list.
+        batch_size : int
+            B of the factor 1/(n² B).
+
+        Returns
+        -------
+        loss : Tensor, scalar
+        similarity : Tensor, shape (K, n, P)
+            s between the anchors and every patch of the same map.
+        """
+        n_maps, n_patches, size = patches.shape
+        picked = patches.gather(1, anchors.unsqueeze(-1).expand(-1, -1, size))
+        everything = patches.flatten(0, 1)
+        similarity = self._similarity(picked.flatten(0, 1), everything)
+        similarity = similarity.view(n_maps, -1, n_maps, n_patches)
+        own = torch.eye(n_maps, dtype=torch.bool, device=patches.device)
+        own_map = own.view(n_maps, 1, n_maps, 1)
+        positive = is_positive.view(1, 1, n_maps, n_patches)
+        scale = 1.0 / (anchors.shape[1] ** 2 * batch_size)
+
+        def summed(denominator: Tensor) -> Tensor:
+            return contrasting.contrast(
+                similarity.flatten(2),
+                (own_map & positive).flatten(2),
+                denominator.flatten(2),
+                self.temperature,
+            ).sum()
+
+        loss = summed(own_map & ~positive)
+        if n_maps > 1:
+            loss = loss + summed(~own_map & positive)
+        within = similarity.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        return loss * scale, within
+
+    def _similarity(self, u: Tensor, v: Tensor) -> Tensor:
+        match self.similarity:
+            case "mse":
+                return contrasting.mse_similarity(u, v)
+            case "cross-entropy":
+                return contrasting.cross_entropy_similarity(u, v)
+            case _:
+                return contrasting.cosine_similarity(u, v)
+
+
+def separation_measures(similarity: Tensor, is_positive: Tensor) -> dict[str, float]:
+    """Return mean distances of anchors to positives and negatives, and their difference.
+
+    Parameters
+    ----------
+    similarity : Tensor, shape (K, n, P)
+    is_positive : Tensor of bool, shape (K, P)
+        Every map has both sides.
+    """
+    positive = is_positive.unsqueeze(1).expand_as(similarity).to(similarity.dtype)
+    negative = 1 - positive
+    to_positives = -(similarity * positive).sum((1, 2)) / positive.sum((1, 2))
+    to_negatives = -(similarity * negative).sum((1, 2)) / negative.sum((1, 2))
+    return (
+        per_map("positive-positive", to_positives)
+        | per_map("positive-negative", to_negatives)
+        | per_map("separation", to_negatives - to_positives)
+    )
+
+
+def per_map(name: str, values: Tensor) -> dict[str, float]:
+    """Return ``{name: mean, name/0: v0, name/1: v1, ...}`` of one value per map."""
+    listed = values.tolist()
+    return {name: sum(listed) / len(listed)} | {f"{name}/{k}": v for k, v in enumerate(listed)}
+
+
+class PatchContrast:
+    """Segment without labels: the tile's own confident patches teach the network."""
+
+    title: ClassVar[str] = "Patch contrast"
+    needs_annotation: ClassVar[bool] = False
+    Settings: ClassVar[type[TrainingSettings]] = PatchContrastSettings
+
+    def build_model(self, settings: TrainingSettings, n_channels: int = 3) -> ConfidenceNetwork:
+        """Return an untrained `ConfidenceNetwork`, its weights drawn from the seed."""
+        assert isinstance(settings, PatchContrastSettings)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            return ConfidenceNetwork(n_channels, settings.n_confidence_maps)
+
+    def build_objective(
+        self, settings: PatchContrastSettings, data: TrainingData
+    ) -> PatchContrastObjective:
+        """Return the objective with the patch size that fits the tiles' scale.
+
+        Raises
+        ------
+        TileError
+            If a tile is smaller than a patch and three strides.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            objective = PatchContrastObjective(
+                patch=settings.patch_size(data.um_per_px),
+                stride=settings.stride(data.um_per_px),
+                n_draws=settings.n_draws,
+                sampler=SAMPLERS[settings.sampler],
+                similarity=settings.similarity,
+                temperature=settings.temperature,
+                n_channels=data.n_channels,
+            )
+        least = objective.least_crop
+        if data.crop_side(least) < least:
+            raise TileError(
+                f"An image is smaller than the {least} × {least} px that patches of "
+                f"{objective.patch} px need: choose a larger region or a smaller patch."
+            )
+        return objective
+
+    def fit(
+        self, model: nn.Module, data: TrainingData, settings: TrainingSettings
+    ) -> Iterator[TrainingStep]:
+        """Train ``model`` in place, one `TrainingStep` per optimiser step.
+
+        With several starts, each is trained for a few steps first; the one whose best map
+        agrees most with the stain goes on. That choice uses no labels.
+        """
+        assert isinstance(settings, PatchContrastSettings)
+        data.restart()
+        done = 0
+        if settings.starts > 1:
+            complete = yield from self._try_starts(model, data, settings)
+            if not complete:
+                return
+            done = settings.exploring_steps
+        objective = self.build_objective(settings, data)
+        for step in training_loop(model, objective, data, settings):
+            yield replace(step, step=step.step + done, n_steps=settings.total_steps)
+
+    def _try_starts(
+        self, model: nn.Module, data: TrainingData, settings: PatchContrastSettings
+    ) -> Generator[TrainingStep, None, bool]:
+        """Train every start for a few steps and leave the most promising one in ``model``.
+
+        After every round but the last the better half of the starts goes on for as many steps
+        (successive halving, Jamieson and Talwalkar, AISTATS 2016).
+
+        Return whether all were tried: a start that is interrupted ends it, and the most
+        promising one so far is left (the interrupted one if there is no other).
+        """
+        agreement = StainAgreement(data)
+        done = 0
+        starts = [_Start(i) for i in range(settings.starts)]
+        for n_round in range(settings.rounds):
+            for place, start in enumerate(starts, 1):
+                seed = seed_of_start(settings.seed, start.number + n_round * settings.starts)
+                beginning = settings.model_copy(update={"seed": seed})
+                if not start.state:
+                    fresh = self.build_model(beginning, data.n_channels)
+                    start.state = fresh.state_dict()
+                model.load_state_dict(start.state)
+                taken = 0
+                for step in training_loop(
+                    model,
+                    self.build_objective(beginning, data),
+                    data,
+                    beginning,
+                    _phase(n_round, place, len(starts)),
+                    settings.steps_per_start,
+                ):
+                    taken, done = step.step, done + 1
+                    yield replace(step, step=done, n_steps=settings.total_steps, exploring=True)
+                if taken < settings.steps_per_start:
+                    _leave_best(starts, model)
+                    return False
+                start.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+                start.score = agreement.of(model).score
+            starts.sort(key=lambda start: -start.score)
+            starts = starts[: -(-len(starts) // 2)]
+        _leave_best(starts, model)
+        return True
+
+
+@dataclass
+class _Start:
+    """One random beginning: its number, its weights and the agreement they reached."""
+
+    number: int
+    state: dict[str, Tensor] = field(default_factory=dict)
+    score: float = -1.0
+
+
+def _leave_best(starts: list[_Start], model: nn.Module) -> None:
+    best = max(starts, key=lambda start: start.score)
+    if best.score >= 0:
+        model.load_state_dict(best.state)
+
+
+def _phase(n_round: int, place: int, n_starts: int) -> str:
+    which = "start" if n_round == 0 else f"round {n_round + 1}, start"
+    return f"{which} {place} of {n_starts}"
+
+
+def seed_of_start(seed: int, start: int) -> int:
+    """Return the seed of one of several starts; the first has the run's own.
+
+    Neighbouring runs share no start, so that five seeds are five independent trials.
+    """
+    if start == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, start]).generate_state(1)[0] >> 1)

@@ -1,0 +1,255 @@
+"""Settings of the methods and the presets, without torch.
+
+Title, explanation and range are written once, on the field: the form shows them, the
+command line takes them by name, the run folder stores them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class TrainingSettings(BaseModel):
+    """What every method needs to be told. Frozen: a run never sees its settings change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    seed: int = Field(
+        0,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="The same seed on the same machine gives the same result. "
+        "Try another one if the map looks wrong.",
+    )
+    device: Device = Field(
+        "auto",
+        title="Device",
+        description="auto takes the graphics card if there is one, otherwise the processor.",
+    )
+    n_steps: int = Field(
+        300,
+        ge=1,
+        le=100_000,
+        title="Steps at most",
+        description="Training stops by itself earlier when nothing changes any more.",
+    )
+    learning_rate: float = Field(
+        1e-3,
+        gt=0,
+        le=1.0,
+        title="Learning rate",
+        description="How far each step moves the network. Higher is faster and less stable.",
+        json_schema_extra={"step": 1e-4},
+    )
+    weight_decay: float = Field(
+        1e-4,
+        ge=0,
+        le=1.0,
+        title="Weight decay",
+        description="Pulls the weights gently towards zero.",
+        json_schema_extra={"step": 1e-5},
+    )
+    batch_size: int = Field(
+        6,
+        ge=1,
+        le=256,
+        title="Crops per step",
+        description="How many random squares of the tile one step looks at. "
+        "More is steadier and slower; at least 5 for a single tile.",
+    )
+    crop_size: int = Field(
+        224,
+        ge=32,
+        le=2048,
+        title="Crop size (px)",
+        description="Side of the random squares. Larger ones see more context and cost more.",
+    )
+    stop_early: bool = Field(
+        True,
+        title="Stop by itself",
+        description="Stop at the plateau, or when the map starts to die (collapse alarm).",
+    )
+
+    @property
+    def total_steps(self) -> int:
+        """How many optimiser steps the training takes at most, all phases together."""
+        return self.n_steps
+
+
+class PatchContrastSettings(TrainingSettings):
+    """Patch-based contrast of a tiny network's own confidence (Boserup and Selvan, 2023)."""
+
+    n_confidence_maps: int = Field(
+        4,
+        ge=1,
+        le=16,
+        title="Confidence maps (K)",
+        description="How many maps the network draws. One of them usually finds the nuclei.",
+    )
+    patch_um: float | None = Field(
+        12.5,
+        gt=0,
+        le=10_000,
+        title="Patch size (µm)",
+        description="About one nucleus. Used when the image says how large a pixel is.",
+        json_schema_extra={"step": 0.5},
+    )
+    patch_px: int = Field(
+        50,
+        ge=8,
+        le=1024,
+        title="Patch size (px)",
+        description="Used when the size of a pixel is unknown, or the size in µm is off.",
+    )
+    stride_px: int = Field(
+        20,
+        ge=1,
+        le=1024,
+        title="Stride (px)",
+        description="Distance between neighbouring patches. Smaller looks more closely.",
+    )
+    n_draws: int = Field(
+        10,
+        ge=1,
+        le=512,
+        title="Patches drawn per crop",
+        description="How many patches of each crop and map are compared in one step.",
+    )
+    sampler: Literal["entropy", "uniform", "probabilistic", "top-k"] = Field(
+        "entropy",
+        title="Sampler",
+        description="Which patches are compared. entropy prefers those the network is sure of.",
+    )
+    similarity: Literal["mse", "cross-entropy", "featurised-cosine"] = Field(
+        "mse",
+        title="Similarity",
+        description="How two patches are compared. mse is the paper's choice.",
+    )
+    image_space: Literal["rgb", "optical-density"] = Field(
+        "rgb",
+        title="Image space",
+        description="rgb as in the paper; optical-density measures how much stain there is.",
+    )
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        le=10.0,
+        title="Temperature",
+        description="Below 1 the hardest comparisons count more. The paper has none (1).",
+        json_schema_extra={"step": 0.05},
+    )
+    starts: int = Field(
+        1,
+        ge=1,
+        le=64,
+        title="Starts",
+        description="How many random beginnings are tried for a few steps; the one whose map "
+        "agrees best with the stain goes on. Starts differ a lot.",
+    )
+    steps_per_start: int = Field(
+        25,
+        ge=1,
+        le=10_000,
+        title="Steps per start",
+        description="How long each beginning is tried before one is chosen.",
+    )
+    rounds: int = Field(
+        1,
+        ge=1,
+        le=8,
+        title="Rounds",
+        description="After each round but the last, the better half of the starts goes on for as "
+        "many steps again. More rounds find good starts cheaper.",
+    )
+
+    @property
+    def total_steps(self) -> int:
+        """The steps of all starts that are tried, and of the one that goes on."""
+        return self.n_steps + self.exploring_steps
+
+    @property
+    def exploring_steps(self) -> int:
+        """The steps of all starts in all rounds; 0 if there is one start only."""
+        if self.starts == 1:
+            return 0
+        left, total = self.starts, 0
+        for _ in range(self.rounds):
+            total += left * self.steps_per_start
+            left = -(-left // 2)
+        return total
+
+    @model_validator(mode="after")
+    def _featuriser_needs_pixels(self) -> Self:
+        if self.patch_px < self._least_patch:
+            raise ValueError(f"featurised-cosine needs patches of at least {self._least_patch} px")
+        return self
+
+    @model_validator(mode="after")
+    def _both_sides_are_drawn(self) -> Self:
+        if self.sampler in ("probabilistic", "top-k") and self.n_draws < 2:
+            raise ValueError(f"the {self.sampler} sampler needs at least 2 patches per crop")
+        return self
+
+    @property
+    def _least_patch(self) -> int:
+        """In px; the featuriser's convolutions need more than the others."""
+        return 18 if self.similarity == "featurised-cosine" else 8
+
+    def patch_size(self, um_per_px: float | None) -> int:
+        """Return the side of a patch in px for an image of this scale (None: unknown)."""
+        if self.patch_um is None or um_per_px is None:
+            return self.patch_px
+        return max(self._least_patch, round(self.patch_um / um_per_px))
+
+    def stride(self, um_per_px: float | None) -> int:
+        """Return the stride in px; it keeps its ratio to the patch size."""
+        return max(1, round(self.stride_px * self.patch_size(um_per_px) / self.patch_px))
+
+
+_SMALL_CROPS: dict[str, Any] = {
+    # Smaller patches and cheaper steps than the paper's, and several starts: what these gain
+    # was measured on training tiles only and stands in docs/results.md.
+    "batch_size": 5,
+    "crop_size": 128,
+    "learning_rate": 5e-4,
+    "n_draws": 30,
+    "patch_um": 6.0,
+    "patch_px": 24,
+    "stride_px": 10,
+    "steps_per_start": 40,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {**_SMALL_CROPS, "starts": 3, "steps_per_start": 25, "n_steps": 30},
+    "standard": {**_SMALL_CROPS, "starts": 8, "n_steps": 60},
+    "thorough": {**_SMALL_CROPS, "starts": 32, "steps_per_start": 50, "n_steps": 150},
+    "as-published": {
+        "n_steps": 150,
+        "batch_size": 10,
+        "crop_size": 300,
+        "learning_rate": 2e-4,
+        "stop_early": False,
+    },
+}
+"""Preset name to the settings it changes; the same names in the dock and on the command line."""
+
+
+def preset_settings(
+    preset: str, settings_type: type[TrainingSettings] = PatchContrastSettings, **changes: Any
+) -> TrainingSettings:
+    """Return the settings of a preset, with ``changes`` on top.
+
+    Raises
+    ------
+    KeyError
+        If there is no such preset.
+    pydantic.ValidationError
+        If a change is unknown or out of range.
+    """
+    known = {k: v for k, v in PRESETS[preset].items() if k in settings_type.model_fields}
+    return settings_type(**{**known, **changes})

@@ -1,0 +1,1 @@
+"""The networks that turn a tile into confidence maps or features."""

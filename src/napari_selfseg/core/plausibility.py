@@ -1,0 +1,113 @@
+"""Label-free judgement of masks: how well they explain what the tile looks like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from napari_selfseg.core.channels import MAP_SIGMA, best_mask
+from napari_selfseg.core.images.stain import (
+    EVIDENCE_SIGMA,
+    nuclear_cue,
+    nuclear_evidence,
+    stain_hue,
+)
+from napari_selfseg.core.instances import LabelSettings
+
+USUAL_UM_PER_PX = 0.25  # taken where the scale is unknown
+MOST_SMOOTHING = 20.0  # px; what the slider allows
+
+
+def suggested_threshold(
+    confidence: NDArray[np.floating[Any]], pixels: NDArray[np.float32]
+) -> float:
+    """Return the threshold whose mask fits the tile's nuclear evidence best, without labels.
+
+    Otsu's criterion (between-class variance), but of the image instead of the map: among all
+    masks ``confidence > t`` the one that explains most of `nuclear_evidence`. It is less
+    misled by maps that are blurred or saturated than Otsu's threshold of the map itself.
+
+    Parameters
+    ----------
+    confidence : ndarray, shape (M, N)
+        In 0..1, high on objects.
+    pixels : ndarray of float32, shape (M, N, C)
+        Intensity in 0..1.
+
+    Returns
+    -------
+    float
+        In 0..1; 0.5 if no mask explains anything (a constant map or tile).
+    """
+    evidence, _ = nuclear_evidence(pixels)
+    spread = float(evidence.std())
+    if spread < 1e-6:
+        return 0.5
+    return best_mask(confidence, evidence / spread)[1]
+
+
+def suggested_label_settings(
+    confidence: NDArray[np.floating[Any]],
+    pixels: NDArray[np.float32],
+    um_per_px: float | None = None,
+) -> LabelSettings:
+    """Return how a learned map is best turned into labels, chosen without labels.
+
+    Parameters
+    ----------
+    confidence : ndarray, shape (M, N)
+        In 0..1, high on objects.
+    pixels : ndarray of float32, shape (M, N, C)
+        Intensity in 0..1.
+    um_per_px : float, optional
+        Microns per pixel; None: unknown.
+    """
+    sigma = min(MAP_SIGMA * USUAL_UM_PER_PX / (um_per_px or USUAL_UM_PER_PX), MOST_SMOOTHING)
+    return LabelSettings.for_scale(um_per_px).model_copy(
+        update={
+            "threshold": round(suggested_threshold(confidence, pixels), 3),
+            "smoothing": round(sigma, 2),
+        }
+    )
+
+
+def plausibility(labels: NDArray[np.integer[Any]], pixels: NDArray[np.float32]) -> float:
+    """Return how well the objects explain the tile's stain, in amount and in hue.
+
+    The geometric mean of two correlations of the mask: with the amount of haematoxylin and with
+    the hue of the stain. Both must speak for it: a threshold on the amount would win any
+    question about the amount alone, and on IHC everything that is not brown has the hue. If
+    either is negative the score is minus that mean. Grey images and images with a dark
+    background have no hue; for them it is the correlation with the nuclear cue. Comparable
+    between label images of the same tile, whatever made them; no labels are needed.
+
+    Parameters
+    ----------
+    labels : ndarray of integers, shape (M, N)
+        0 is background.
+    pixels : ndarray of float32, shape (M, N, C)
+        Intensity in 0..1.
+
+    Returns
+    -------
+    float
+        In -1..1; 0 for a mask that is empty or full.
+    """
+    mask = labels > 0
+    cue, name = nuclear_cue(pixels)
+    amount = _correlation(mask, gaussian_filter(cue, EVIDENCE_SIGMA))
+    if name != "haematoxylin":
+        return amount
+    hue = _correlation(mask, gaussian_filter(stain_hue(pixels), EVIDENCE_SIGMA))
+    size = float(np.sqrt(abs(amount * hue)))
+    return size if min(amount, hue) > 0 else -size
+
+
+def _correlation(mask: NDArray[np.bool_], values: NDArray[np.float32]) -> float:
+    centred = mask - mask.mean()
+    deviations = values - values.mean()
+    size = float(np.sqrt((centred**2).sum() * (deviations**2).sum()))
+    return float((centred * deviations).sum()) / size if size > 1e-6 else 0.0

@@ -1,0 +1,141 @@
+"""A trained model on another tile: confidence and labels, at the scale it was trained at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from napari_selfseg.core.channels import ChannelChoice, confidence_of
+from napari_selfseg.core.checkpoint import TrainedModel
+from napari_selfseg.core.images.tile import Tile, TileError
+from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.plausibility import suggested_label_settings
+from napari_selfseg.core.prediction import predict_within_memory
+
+SCALE_TOLERANCE = 0.1  # nuclei 10 % larger or smaller are what one slide shows anyway
+DIMENSIONS = {
+    "min_area": 2,
+    "max_hole": 2,
+    "smoothing": 1,
+    "split_distance": 1,
+    "split_smoothing": 1,
+    "morphology_radius": 1,
+}  # of the label settings that are in px: 1 for lengths, 2 for areas
+
+
+def segment_tile(
+    trained: TrainedModel,
+    choice: ChannelChoice,
+    tile: Tile,
+    label_settings: LabelSettings | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Return the label image and the confidence of a tile.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+    choice : ChannelChoice
+        The map and polarity chosen at training; they are not chosen again for each image.
+    tile : Tile
+        Shape (M, N).
+    label_settings : LabelSettings, optional
+        In pixels of ``tile``; without them the label-free suggestion for this tile is taken.
+    should_stop : callable, optional
+        Asked before every piece.
+
+    Returns
+    -------
+    labels : ndarray of integers, shape (M, N)
+    confidence : ndarray of float32, shape (M, N)
+        0..1, high on objects.
+
+    Raises
+    ------
+    TileError
+        If the tile is grey and the model reads RGB, or the other way round.
+    PredictionStopped
+        If ``should_stop`` said so.
+    """
+    confidence = confidence_of_tile(trained, choice, tile, should_stop)
+    if label_settings is None:
+        label_settings = suggested_label_settings(confidence, tile.read(), tile.um_per_px)
+    return label_image(confidence, label_settings), confidence
+
+
+def confidence_of_tile(
+    trained: TrainedModel,
+    choice: ChannelChoice,
+    tile: Tile,
+    should_stop: Callable[[], bool] | None = None,
+) -> NDArray[np.float32]:
+    """Return the confidence of a tile, (M, N), as in `segment_tile`.
+
+    Where both scales are known and differ by more than a tenth, the tile is brought to the
+    model's scale and the confidence back to the tile's.
+    """
+    if tile.n_channels != trained.n_channels:
+        kinds = {1: "grey", 3: "colour"}
+        raise TileError(
+            f"The model learned from {kinds[trained.n_channels]} images, but {tile.name} is a "
+            f"{kinds.get(tile.n_channels, 'different')} image."
+        )
+    seen = at_scale(tile, trained.um_per_px) if needs_rescaling(trained, tile) else tile
+    maps = predict_within_memory(trained.network, seen, trained.image_space, should_stop)
+    confidence: NDArray[np.float32] = confidence_of(maps, choice)
+    if confidence.shape != tile.shape:
+        confidence = _resized(confidence, tile.shape)
+    return confidence
+
+
+def needs_rescaling(trained: TrainedModel, tile: Tile) -> bool:
+    """Whether both scales are known and differ by more than a tenth."""
+    if trained.um_per_px is None or tile.um_per_px is None:
+        return False
+    return abs(tile.um_per_px / trained.um_per_px - 1) > SCALE_TOLERANCE
+
+
+def at_scale(tile: Tile, um_per_px: float | None) -> Tile:
+    """Return the tile resampled to another scale in µm/px, smoothed first when it shrinks.
+
+    A tile of unknown scale, or a scale of None, is returned as it is. The whole tile is read.
+    """
+    if um_per_px is None or tile.um_per_px is None:
+        return tile
+    factor = tile.um_per_px / um_per_px
+    shape = tuple(max(1, round(side * factor)) for side in tile.shape)
+    pixels = _resized(tile.read(), (*shape, tile.n_channels))
+    note = f"Seen by the model at {um_per_px:g} instead of {tile.um_per_px:g} µm/px."
+    return replace(tile, pixels=pixels, white=1.0, um_per_px=um_per_px, notes=(*tile.notes, note))
+
+
+def label_settings_at(
+    settings: LabelSettings, from_um_per_px: float | None, to_um_per_px: float | None
+) -> LabelSettings:
+    """Return label settings with their pixels converted from one scale to another.
+
+    Unchanged when a scale is unknown; a value that would leave its range stays at the limit.
+    """
+    if from_um_per_px is None or to_um_per_px is None:
+        return settings
+    zoom = from_um_per_px / to_um_per_px
+    values = settings.model_dump()
+    for name, dimension in DIMENSIONS.items():
+        field = LabelSettings.model_fields[name]
+        value = values[name] * zoom**dimension
+        for limit in field.metadata:
+            value = max(value, getattr(limit, "ge", value))
+            value = min(value, getattr(limit, "le", value))
+        values[name] = round(value) if field.annotation is int else value
+    return LabelSettings(**values)
+
+
+def _resized(image: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    shrinks = shape[0] < image.shape[0]
+    scaled = resize(image, shape, order=1, anti_aliasing=shrinks, preserve_range=True)
+    return np.clip(np.asarray(scaled, dtype=np.float32), 0, 1)

@@ -1,0 +1,88 @@
+"""The live map: the visible field, predicted in pieces, for a small share of the time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_selfseg.core.channels import ChannelChoice, confidence_of
+from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.session.updates import Preview
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PIECE = 256  # px
+HALO = 24  # px; less than the network sees: a preview may be slightly off at its seams
+TIME_SHARE = 0.05  # of the training's time, after the first picture
+
+
+class LivePreview:
+    """Decides when a piece of the visible field is due, and predicts it.
+
+    Parameters
+    ----------
+    tile : Tile
+        The tile in view, shape (M, N).
+    image_space : {"rgb", "optical-density"}
+    """
+
+    def __init__(self, tile: Tile, image_space: str) -> None:
+        self.tile, self.image_space = tile, image_space
+        self._field = slice(0, tile.shape[0]), slice(0, tile.shape[1])
+        self._lock = threading.Lock()
+        self._moved = False
+        self._queue: list[tuple[slice, slice]] = []
+        self._first_round: int | None = None  # pieces of it that are left; a fixed number
+        self._spent = 0.0  # s, since the first round
+
+    def look_at(self, rows: slice, columns: slice) -> None:
+        """Say which part of the tile is visible; from any thread, clipped to the tile."""
+        spans = []
+        for span, length in zip((rows, columns), self.tile.shape, strict=True):
+            start = min(max(0, int(span.start or 0)), length - 1)
+            stop = length if span.stop is None else int(span.stop)
+            spans.append(slice(start, min(length, max(stop, start + 1))))
+        with self._lock:
+            self._moved |= tuple(spans) != self._field
+            self._field = spans[0], spans[1]
+
+    def is_due(self, seconds: float) -> bool:
+        """Whether a piece may be predicted now, ``seconds`` after the start."""
+        return self._first_round != 0 or self._spent <= TIME_SHARE * seconds
+
+    def piece(self, network: nn.Module, choice: ChannelChoice, step: int) -> Preview:
+        """Predict the next piece of the visible field, nearest to its centre first."""
+        from napari_selfseg.core.prediction import predict_region
+
+        start = time.perf_counter()
+        rows, columns = self._next()
+        maps = predict_region(network, self.tile, rows, columns, self.image_space, HALO)
+        shown = np.round(confidence_of(maps, choice) * 255).astype(np.uint8)
+        if self._first_round is None:
+            self._first_round = len(self._queue) + 1
+        if self._first_round:
+            # who goes on moving the view starts no second first round
+            self._first_round -= 1
+        else:
+            self._spent += time.perf_counter() - start
+        return Preview(rows, columns, shown, step, choice.channel, choice.inverted)
+
+    def _next(self) -> tuple[slice, slice]:
+        from napari_selfseg.core.prediction import pieces
+
+        with self._lock:
+            if self._moved or not self._queue:
+                field, self._moved = self._field, False
+                middle = [(span.start + span.stop) / 2 for span in field]
+                self._queue = sorted(
+                    pieces(*field, PIECE),
+                    key=lambda piece: sum(
+                        ((span.start + span.stop) / 2 - centre) ** 2
+                        for span, centre in zip(piece, middle, strict=True)
+                    ),
+                )
+            return self._queue.pop(0)

@@ -1,0 +1,98 @@
+"""A stored run as a result again: on the tile it was made on, or on another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from napari_selfseg.core.channels import confidence_of
+from napari_selfseg.core.images.tile import Tile, TileError
+from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.plausibility import plausibility, suggested_label_settings
+from napari_selfseg.core.threshold import threshold_confidence
+from napari_selfseg.session.result import RunResult, StoppedBy
+from napari_selfseg.session.store import StoredRun
+
+
+def is_tile_of(stored: StoredRun, tile: Tile) -> bool:
+    """Whether the stored maps were made of exactly these pixels."""
+    described = _first_tile(stored.provenance)
+    if stored.maps is None or stored.maps.shape[1:] != tile.shape:
+        return False
+    return described.get("sha256") == tile.sha256()
+
+
+def name_of_tile(stored: StoredRun) -> str:
+    """Return what the tile of a stored run is called."""
+    return str(_first_tile(stored.provenance).get("name", "an unknown tile"))
+
+
+def result_of(stored: StoredRun, tile: Tile) -> RunResult:
+    """Return the stored result of a tile; of another tile, what the stored model finds in it.
+
+    Parameters
+    ----------
+    stored : StoredRun
+    tile : Tile
+        Shape (M, N).
+
+    Raises
+    ------
+    TileError
+        If the model reads another kind of image (grey instead of RGB); one sentence.
+    """
+    own = is_tile_of(stored, tile)
+    maps = stored.maps if own else None
+    if maps is None:
+        from napari_selfseg.core.prediction import predict
+
+        if tile.n_channels != stored.model.n_channels:
+            kinds = {1: "grey", 3: "colour"}
+            raise TileError(
+                f"The model learned from {kinds[stored.model.n_channels]} images, but "
+                f"{tile.name} is a {kinds[tile.n_channels]} image."
+            )
+        maps = predict(stored.model.network, tile, stored.model.image_space)
+    pixels = tile.read()
+    threshold = threshold_confidence(pixels)
+    learned = confidence_of(maps, stored.choice)
+    candidates = {
+        "learned": (learned, suggested_label_settings(learned, pixels, tile.um_per_px)),
+        "threshold": (threshold.confidence, LabelSettings.for_scale(tile.um_per_px)),
+    }
+    scores = {
+        name: plausibility(label_image(confidence, settings), pixels)
+        for name, (confidence, settings) in candidates.items()
+    }
+    told = stored.provenance
+    return RunResult(
+        model=stored.model,
+        curves=stored.curves,
+        maps=maps,
+        choice=stored.choice,
+        stopped_by=_stopped_by(told),
+        stopped_because=(
+            "Opened from a stored run."
+            if own
+            else f"This run was made on {name_of_tile(stored)}; its model was used on {tile.name}."
+        ),
+        best_step=int(told.get("best_step", 0)),
+        tile=tile,
+        threshold=threshold,
+        scores=scores,
+        recommended="learned" if scores["learned"] >= scores["threshold"] else "threshold",
+        seconds=float(told.get("seconds", 0.0)),
+        provenance=told,
+    )
+
+
+def _stopped_by(provenance: Mapping[str, Any]) -> StoppedBy:
+    told = provenance.get("stopped_by")
+    return next((known for known in get_args(StoppedBy) if known == told), "steps")
+
+
+def _first_tile(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    tiles = provenance.get("tiles")
+    if isinstance(tiles, list) and tiles and isinstance(tiles[0], dict):
+        return tiles[0]
+    return {}

@@ -1,0 +1,90 @@
+"""What a run gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_selfseg.core.channels import ChannelChoice, confidence_of
+from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.instances import LabelSettings
+from napari_selfseg.core.methods import TrainingStep
+from napari_selfseg.core.plausibility import suggested_label_settings
+from napari_selfseg.core.threshold import ThresholdStart
+
+if TYPE_CHECKING:
+    from napari_selfseg.core.checkpoint import TrainedModel
+
+StoppedBy = Literal["plateau", "collapse", "steps", "user", "unstable"]
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """A trained network with its maps of the tile in view, and how it came about.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        The network with the best label-free score, not the last one.
+    curves : tuple of TrainingStep
+        Every step of the training.
+    maps : ndarray of float16, shape (K, M, N)
+        The confidence maps of ``tile``.
+    choice : ChannelChoice
+        The map and polarity that are taken for the object.
+    stopped_by : {"plateau", "collapse", "steps", "user", "unstable"}
+    stopped_because : str
+        One sentence for the user.
+    best_step : int
+        The step the network was kept from; 0 when none was measured.
+    tile : Tile
+        The tile in view, shape (M, N).
+    threshold : ThresholdStart
+        The plain threshold of the same tile.
+    scores : mapping
+        Label-free scores of the label images "learned" and "threshold".
+    recommended : {"learned", "threshold"}
+        Which has the higher score.
+    seconds : float
+        From the first step to the end of the last prediction.
+    provenance : mapping
+        What is stored with the result (no patient data).
+    """
+
+    model: TrainedModel
+    curves: tuple[TrainingStep, ...]
+    maps: NDArray[np.float16]
+    choice: ChannelChoice
+    stopped_by: StoppedBy
+    stopped_because: str
+    best_step: int
+    tile: Tile
+    threshold: ThresholdStart
+    scores: Mapping[str, float]
+    recommended: Literal["learned", "threshold"]
+    seconds: float
+    provenance: Mapping[str, Any]
+
+    def confidence(self) -> NDArray[np.float32]:
+        """Return the chosen map with its polarity, (M, N), high on objects."""
+        chosen: NDArray[np.float32] = confidence_of(self.maps, self.choice)
+        return chosen
+
+    def suggested_label_settings(self) -> LabelSettings:
+        """Return how the chosen map is best turned into labels; no labels are needed for it."""
+        return suggested_label_settings(self.confidence(), self.tile.read(), self.tile.um_per_px)
+
+    def with_choice(self, choice: ChannelChoice) -> RunResult:
+        """Return the same result with another map or polarity; the provenance follows."""
+        labels_used = "one click" if choice.how == "one click" else "none"
+        told = {
+            "channel": choice.channel,
+            "polarity": "inverted" if choice.inverted else "normal",
+            "channel_chosen_by": choice.how,
+            "labels_used": labels_used,
+        }
+        return replace(self, choice=choice, provenance={**self.provenance, **told})

@@ -1,0 +1,249 @@
+"""One training as the application sees it: updates come out, stop and pause go in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from napari_selfseg.core.images.tile import TileError
+from napari_selfseg.core.images.tissue import check_content
+from napari_selfseg.core.methods import METHODS, TrainingStep
+from napari_selfseg.core.methods.settings import PatchContrastSettings
+from napari_selfseg.session.clock import RunClock
+from napari_selfseg.session.finishing import Ending, finish
+from napari_selfseg.session.preview import LivePreview
+from napari_selfseg.session.request import TrainingRequest
+from napari_selfseg.session.result import StoppedBy
+from napari_selfseg.session.updates import Finished, Preview, Progress, Update
+from napari_selfseg.session.warmup import quiet_openmp
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from napari_selfseg.core.learning.convergence import ConvergenceMonitor
+
+PAUSE_POLL = 0.1  # s between two looks at the pause switch
+LARGEST_TILE = 100_000_000  # px; larger regions are for the slide tools
+
+__all__ = ["Finished", "Preview", "Progress", "RunError", "TrainingRequest", "TrainingRun"]
+
+
+class RunError(Exception):
+    """A run that cannot start or go on; the message is one sentence for the user.
+
+    Never a RuntimeError: napari's worker would swallow that.
+    """
+
+
+class TrainingRun:
+    """Iterates a method, throttles what it tells, previews, pauses and stops.
+
+    `updates` is to be iterated once, in any one thread; `stop`, `pause`, `resume`, `abandon`
+    and `look_at` may be called from any other at any time, also twice.
+
+    Examples
+    --------
+    >>> run = TrainingRun(TrainingRequest((tile,), PatchContrastSettings()))  # doctest: +SKIP
+    >>> *_, finished = run.updates()  # doctest: +SKIP
+    >>> finished.result.maps.shape  # doctest: +SKIP
+    (4, 1000, 1000)
+    """
+
+    def __init__(self, request: TrainingRequest) -> None:
+        self.request = request
+        self._stop, self._abandon, self._pause = (threading.Event() for _ in range(3))
+        self._preview = LivePreview(request.tiles[0], self._image_space) if request.tiles else None
+        self._notes: list[str] = []
+
+    def stop(self) -> None:
+        """End the training after or within the current step; the result is still made."""
+        self._stop.set()
+
+    def abandon(self) -> None:
+        """End as soon as possible without a result."""
+        self._abandon.set()
+        self._stop.set()
+
+    def pause(self) -> None:
+        """Hold the training after the current step."""
+        self._pause.set()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._pause.clear()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._stop.is_set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether a pause was asked for."""
+        return self._pause.is_set()
+
+    def look_at(self, rows: slice, columns: slice) -> None:
+        """Say which part of the tile (px) is visible, to be previewed first."""
+        if self._preview is not None:
+            self._preview.look_at(rows, columns)
+
+    def updates(self) -> Iterator[Update]:
+        """Train, and yield `Progress`, `Preview` and at last `Finished`.
+
+        Raises
+        ------
+        RunError
+            Before the first update if the request makes no sense; later if training fails.
+        """
+        try:
+            self.check_request()
+            yield from self._train()
+        except (RunError, GeneratorExit):
+            raise
+        except MemoryError as error:
+            raise RunError("There is not enough memory; choose a smaller region.") from error
+        except Exception as error:
+            if type(error).__name__ == "PredictionStopped":
+                return
+            if type(error).__name__ == "TrainingFailed" or isinstance(error, TileError):
+                raise RunError(str(error)) from error
+            raise RunError(f"The training failed: {error}") from error
+
+    def check_request(self) -> None:
+        """Raise `RunError` with one sentence if this request cannot be run."""
+        tiles, settings = self.request.tiles, self.request.settings
+        if self.request.method not in METHODS:
+            raise RunError(f"There is no method {self.request.method!r}.")
+        if not isinstance(settings, METHODS[self.request.method].Settings):
+            raise RunError("These settings belong to another method.")
+        if not tiles:
+            raise RunError("There is no image to learn from.")
+        for tile in tiles:
+            n_rows, n_columns = tile.shape
+            if n_rows * n_columns > LARGEST_TILE:
+                raise RunError(
+                    f"{tile.name} has {n_rows * n_columns / 1e6:.0f} megapixels; choose the "
+                    "visible view or a rectangle of at most 100 megapixels."
+                )
+            if isinstance(settings, PatchContrastSettings):
+                scale = tile.um_per_px
+                try:
+                    check_content(tile, settings.patch_size(scale), settings.stride(scale))
+                except TileError as error:
+                    raise RunError(str(error)) from error
+
+    @property
+    def _image_space(self) -> str:
+        return str(getattr(self.request.settings, "image_space", "rgb"))
+
+    def _train(self) -> Iterator[Update]:
+        quiet_openmp()
+        import torch
+
+        from napari_selfseg.core.learning.convergence import ConvergenceMonitor, StainAgreement
+        from napari_selfseg.core.learning.training import (
+            TrainingData,
+            TrainingFailed,
+            choose_device,
+        )
+
+        if self.request.threads is not None:
+            torch.set_num_threads(self.request.threads)
+        settings = self.request.settings
+        device = choose_device(settings.device)
+        method = METHODS[self.request.method].load()
+        data = TrainingData(self.request.tiles, self._image_space)
+        network = method.build_model(settings, data.n_channels)
+        monitor = ConvergenceMonitor(StainAgreement(data))
+        monitor.last = monitor.agreement.of(network)  # of chance: never kept as the best
+        clock = RunClock(settings.total_steps)
+        steps: list[TrainingStep] = []
+        stopped_by: StoppedBy = "steps"
+        because = f"All {settings.total_steps} steps were taken."
+        try:
+            with interruptible(network, self._stop):
+                for step in method.fit(network, data, settings):
+                    steps.append(step)
+                    if step.note:
+                        self._notes.append(step.note)
+                    verdict = monitor.watch(step, network)
+                    yield from self._tell(network, monitor, steps, clock)
+                    if verdict is not None and settings.stop_early:
+                        stopped_by, because = verdict, monitor.reason
+                        break
+                    self._hold(clock)
+                    if self._stop.is_set():
+                        break
+        except TrainingFailed as error:
+            if not steps:
+                raise
+            stopped_by, because = "unstable", str(error)
+        if self._abandon.is_set():
+            return
+        if self._stop.is_set() and stopped_by == "steps":
+            stopped_by, because = "user", _stopped_by_user(steps, monitor)
+        monitor.restore_best(network)
+        yield clock.progress(steps, monitor, "Drawing the final map")
+        yield Finished(
+            finish(
+                self.request,
+                network,
+                data,
+                monitor,
+                tuple(steps),
+                Ending(stopped_by, because, str(device), clock.seconds, tuple(self._notes)),
+                self._abandon.is_set,
+            )
+        )
+
+    def _tell(
+        self,
+        network: nn.Module,
+        monitor: ConvergenceMonitor,
+        steps: list[TrainingStep],
+        clock: RunClock,
+    ) -> Iterator[Update]:
+        """Yield progress ten times a second at most, and a piece of the map when it is due."""
+        if clock.is_time_to_tell() or steps[-1].note:
+            yield clock.progress(steps, monitor, steps[-1].phase)
+        if self._preview is not None and self._preview.is_due(clock.seconds):
+            choice = (monitor.last or monitor.measure(steps[-1].step, network)).choice
+            yield self._preview.piece(network, choice, steps[-1].step)
+
+    def _hold(self, clock: RunClock) -> None:
+        """Wait while paused."""
+        start = time.perf_counter()
+        while self._pause.is_set() and not self._stop.wait(PAUSE_POLL):
+            pass
+        clock.paused_for += time.perf_counter() - start
+
+
+@contextmanager
+def interruptible(network: nn.Module, stop: threading.Event) -> Iterator[None]:
+    """Let a stop end a training step between two blocks of the network."""
+    from napari_selfseg.core.learning.training import StepInterrupted
+
+    def look(module: nn.Module, _inputs: Any) -> None:
+        if module.training and stop.is_set():
+            raise StepInterrupted
+
+    hooks = [part.register_forward_pre_hook(look) for part in network.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _stopped_by_user(steps: list[TrainingStep], monitor: ConvergenceMonitor) -> str:
+    if not steps:
+        return "You stopped before the first step: the network has not learned anything yet."
+    if not monitor.best_step:
+        return f"You stopped after {len(steps)} steps, before the map was judged at all."
+    return (
+        f"You stopped after {len(steps)} steps; the network of step {monitor.best_step} was kept, "
+        f"which agreed best with {monitor.agreement.cue_name}."
+    )

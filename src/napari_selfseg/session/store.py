@@ -1,0 +1,158 @@
+"""The run folder: model, settings, curves, provenance and the result, stored and opened again.
+
+::
+
+    RUN/model.safetensors   weights                  RUN/result/labels.tif
+    RUN/settings.json       how to use the model     RUN/result/confidence.tif   all K maps
+    RUN/provenance.json     how it came about        RUN/result/label_settings.json
+    RUN/curves.csv          every step
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_selfseg.core.atomic import atomic_folder, is_free, why_not_written
+from napari_selfseg.core.checkpoint import (
+    SETTINGS_FILE,
+    CheckpointError,
+    save_model,
+)
+from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.session.curves_file import curves_to_csv
+from napari_selfseg.session.label_files import (
+    StoreError,
+    read_labels,
+    write_confidence,
+    write_labels,
+)
+from napari_selfseg.session.provenance import anonymised
+from napari_selfseg.session.stored_run import (
+    CONFIDENCE_FILE,
+    CURVES_FILE,
+    LABEL_SETTINGS_FILE,
+    LABELS_FILE,
+    PROVENANCE_FILE,
+    StoredRun,
+    load_run,
+)
+
+if TYPE_CHECKING:
+    from napari_selfseg.session.result import RunResult
+
+__all__ = [
+    "StoreError",
+    "StoredRun",
+    "check_free",
+    "load_run",
+    "read_labels",
+    "save_run",
+    "write_confidence",
+    "write_labels",
+]
+
+
+def check_free(folder: str | Path, overwrite: bool = False) -> None:
+    """Say before a long training whether its result can be stored.
+
+    Raises
+    ------
+    StoreError
+        If the place is taken (and may not be overwritten, or holds something other than a
+        run), or cannot be written to.
+    """
+    folder = Path(folder)
+    if not is_free(folder):
+        if not overwrite:
+            raise StoreError(f"{folder} exists already and is not overwritten.")
+        if not (folder / SETTINGS_FILE).is_file() or not (folder / PROVENANCE_FILE).is_file():
+            raise StoreError(f"{folder} is not a run folder, so it is not overwritten.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        trial = folder.parent / f".{folder.name[:100]}.trial"
+        trial.write_bytes(b"")
+        trial.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"Nothing can be stored in {folder.parent}: {why_not_written(error)}."
+        ) from error
+
+
+def save_run(
+    result: RunResult,
+    folder: str | Path,
+    labels: NDArray[Any] | None = None,
+    label_settings: LabelSettings | None = None,
+    anonymous: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Store a run; the folder is written beside its place and then renamed.
+
+    Parameters
+    ----------
+    result : RunResult
+    folder : path
+        Must not exist, or be empty, unless ``overwrite``.
+    labels : ndarray of integers, shape (M, N), optional
+        The label image of the tile in view.
+    label_settings : LabelSettings, optional
+        What it was made with. The provenance then says whether they were suggested or the
+        user's, and whether the labels are as computed or were changed.
+    anonymous : bool
+        Whether the tiles' names are left out.
+    overwrite : bool
+        Whether a run that is there is replaced. Other folders never are.
+
+    Raises
+    ------
+    StoreError
+        If the place is taken or cannot be written to; what was there stays.
+    """
+    folder = Path(folder)
+    check_free(folder, overwrite)
+    try:
+        with atomic_folder(folder, replace=overwrite) as beside:
+            _fill(beside, result, labels, label_settings, anonymous)
+    except OSError as error:
+        raise StoreError(
+            f"The run could not be stored in {folder}: {why_not_written(error)}."
+        ) from error
+    except (CheckpointError, StoreError) as error:
+        # the user knows the folder, not the place beside it
+        raise StoreError(str(error).replace(str(beside), str(folder))) from error
+
+
+def _fill(
+    folder: Path,
+    result: RunResult,
+    labels: NDArray[Any] | None,
+    label_settings: LabelSettings | None,
+    anonymous: bool,
+) -> None:
+    provenance = anonymised(result.provenance) if anonymous else dict(result.provenance)
+    save_model(result.model, folder, extra={"choice": asdict(result.choice)})
+    (folder / CURVES_FILE).write_text(curves_to_csv(result.curves), encoding="utf-8", newline="")
+    um_per_px = result.tile.um_per_px
+    write_confidence(folder / CONFIDENCE_FILE, result.maps, um_per_px)
+    if labels is not None:
+        write_labels(folder / LABELS_FILE, labels, um_per_px)
+    if label_settings is not None:
+        suggested = label_settings == result.suggested_label_settings()
+        provenance["label_settings_chosen_by"] = "suggestion" if suggested else "user"
+        _write_json(folder / LABEL_SETTINGS_FILE, label_settings.model_dump(mode="json"))
+    if labels is not None and label_settings is not None:
+        computed = label_image(result.confidence(), label_settings)
+        provenance["labels_as_computed"] = np.array_equal(labels, computed)
+    _write_json(folder / PROVENANCE_FILE, provenance)
+
+
+def _write_json(path: Path, told: Mapping[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

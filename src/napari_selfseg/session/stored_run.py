@@ -1,0 +1,172 @@
+"""Open a run folder: every file is checked, and a fault is told in one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.checkpoint import (
+    SETTINGS_FILE,
+    CheckpointError,
+    TrainedModel,
+    load_model,
+    read_settings,
+)
+from napari_selfseg.core.instances import LabelSettings
+from napari_selfseg.core.methods import TrainingStep
+from napari_selfseg.core.methods.settings import TrainingSettings
+from napari_selfseg.session.curves_file import curves_from_csv
+from napari_selfseg.session.label_files import StoreError, read_confidence, read_labels
+
+PROVENANCE_FILE, CURVES_FILE = "provenance.json", "curves.csv"
+LABELS_FILE = "result/labels.tif"
+CONFIDENCE_FILE = "result/confidence.tif"
+LABEL_SETTINGS_FILE = "result/label_settings.json"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """What a run folder holds.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        On the processor.
+    curves : tuple of TrainingStep
+    provenance : mapping
+    choice : ChannelChoice
+        The map and polarity chosen at training.
+    maps : ndarray of float16, shape (K, M, N), or None
+        The confidence maps of the tile in view.
+    labels : ndarray of integers, shape (M, N), or None
+        Its label image, with what a person changed.
+    label_settings : LabelSettings or None
+        In pixels of that tile.
+    """
+
+    model: TrainedModel
+    curves: tuple[TrainingStep, ...]
+    provenance: Mapping[str, Any]
+    choice: ChannelChoice
+    maps: NDArray[np.float16] | None
+    labels: NDArray[Any] | None
+    label_settings: LabelSettings | None
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """What it was trained with."""
+        return self.model.settings
+
+    @property
+    def um_per_px(self) -> float | None:
+        """The scale of the tile in view, in µm/px; None when nobody knew."""
+        return _scale_in(self.provenance)
+
+
+def load_run(folder: str | Path, with_images: bool = True) -> StoredRun:
+    """Open a run folder.
+
+    Parameters
+    ----------
+    folder : path
+    with_images : bool
+        Whether maps and labels are read too; the model can be used without them.
+
+    Raises
+    ------
+    StoreError
+        If it is no run folder, damaged, newer than this program, or holds a pickle.
+    """
+    folder = Path(folder)
+    try:
+        told = read_settings(folder)
+        model = load_model(folder)
+    except CheckpointError as error:
+        raise StoreError(str(error)) from error
+    choice = _choice_of(told, getattr(model.settings, "n_confidence_maps", None), folder)
+    provenance = _read_json(folder, PROVENANCE_FILE)
+    maps = _optional(folder / CONFIDENCE_FILE, read_confidence) if with_images else None
+    labels = _optional(folder / LABELS_FILE, read_labels) if with_images else None
+    if maps is not None and labels is not None and maps.shape[1:] != labels.shape:
+        raise StoreError(f"The result in {folder.name} is damaged: its images differ in size.")
+    return StoredRun(
+        model=model,
+        curves=_read_curves(folder),
+        provenance=provenance,
+        choice=choice,
+        maps=maps,
+        labels=labels,
+        label_settings=_read_label_settings(folder),
+    )
+
+
+def _choice_of(told: Mapping[str, Any], n_maps: int | None, folder: Path) -> ChannelChoice:
+    try:
+        told = told["choice"]
+        choice = ChannelChoice(
+            channel=int(told["channel"]),
+            inverted=bool(told["inverted"]),
+            score=float(told["score"]),
+            how=told["how"],
+            correlations=tuple(float(value) for value in told["correlations"]),
+        )
+        if choice.how not in ("guess", "one click", "user"):
+            raise ValueError(choice.how)
+        if choice.channel < 0 or (n_maps is not None and choice.channel >= n_maps):
+            raise ValueError(choice.channel)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise StoreError(
+            f"The {SETTINGS_FILE} of {folder.name} does not say which map is the object."
+        ) from error
+    return choice
+
+
+def _read_label_settings(folder: Path) -> LabelSettings | None:
+    if not (folder / LABEL_SETTINGS_FILE).exists():
+        return None
+    try:
+        return LabelSettings(**_read_json(folder, LABEL_SETTINGS_FILE))
+    except ValidationError as error:
+        raise StoreError(f"The {LABEL_SETTINGS_FILE} of {folder.name} is damaged.") from error
+
+
+def _read_curves(folder: Path) -> tuple[TrainingStep, ...]:
+    try:
+        with (folder / CURVES_FILE).open(encoding="utf-8", newline="") as stream:
+            return curves_from_csv(stream.read())
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder.name} holds no {CURVES_FILE}.") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(f"The {CURVES_FILE} of {folder.name} is damaged.") from error
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        told = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder.name} holds no {name}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"The {name} of {folder.name} is damaged.") from error
+    if not isinstance(told, dict):
+        raise StoreError(f"The {name} of {folder.name} is damaged.")
+    return told
+
+
+def _optional(path: Path, read: Any) -> Any:
+    return read(path) if path.exists() else None
+
+
+def _scale_in(provenance: Mapping[str, Any]) -> float | None:
+    try:
+        scale = provenance["tiles"][0]["um_per_px"]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return float(scale) if isinstance(scale, int | float) else None

@@ -1,0 +1,1 @@
+"""The dock in napari. It shows and asks; it does no tensor work."""

@@ -1,0 +1,245 @@
+"""The SelfSeg dock: tile, learn, result, save."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import QPoint, QSize, Qt, QTimer
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_selfseg.core.images.tile import TileError
+from napari_selfseg.core.methods.settings import preset_settings
+from napari_selfseg.session.provenance import NOTICE
+from napari_selfseg.session.reopened import is_tile_of, name_of_tile, result_of
+from napari_selfseg.session.store import StoredRun
+from napari_selfseg.session.warmup import DeviceReport, preset_seconds, warm_up
+from napari_selfseg.widgets.background import run_once, stop_on_close
+from napari_selfseg.widgets.export_panel import ExportPanel
+from napari_selfseg.widgets.image_layers import unwrapped
+from napari_selfseg.widgets.layers import draw_safely_after_removals, prepare_labels
+from napari_selfseg.widgets.result_control import ResultControl
+from napari_selfseg.widgets.result_panel import ResultPanel
+from napari_selfseg.widgets.storing import Storing
+from napari_selfseg.widgets.style import Section, Sentence, leave_wheel_to_dock, stylesheet
+from napari_selfseg.widgets.tile_panel import TilePanel
+from napari_selfseg.widgets.tile_work import TileWork
+from napari_selfseg.widgets.training_control import THREADS, TrainingControl
+from napari_selfseg.widgets.training_panel import OWN_SETTINGS, SHOWN_PRESETS, TrainingPanel
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+WIDTH, NARROWEST = 372, 340  # px
+
+
+class SelfSegDock(QWidget):
+    """Everything from a tile to an editable labels layer, from top to bottom.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+    warm_up : bool
+        Import torch and time this device in the background, for the seconds of the presets.
+    """
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", warm_up: bool = True) -> None:  # noqa: UP037
+        super().__init__()
+        self._viewer = unwrapped(napari_viewer)
+        draw_safely_after_removals(self._viewer)
+        self._works: list[TileWork] = []
+        self._report: DeviceReport | None = None
+        self._no_tile, self._scroll_to_result = "", False
+        self.tile_panel = TilePanel(self._viewer)
+        self.training_panel = TrainingPanel(self._viewer)
+        self.result_panel, self.export_panel = ResultPanel(), ExportPanel()
+        self.training = TrainingControl(self._viewer, self.training_panel, self)
+        self.results = ResultControl(self._viewer, self.result_panel, self)
+        self.storing = Storing(self.export_panel, self)
+        self._lay_out()
+        self._connect()
+        self._take_theme()
+        self._take_tile()
+        stop_on_close(self, self._viewer, self._close_down)
+        if warm_up:
+            self._warm_up()
+
+    @property
+    def work(self) -> TileWork | None:
+        """What has been found in the tile that is shown."""
+        return self.results.work
+
+    def sizeHint(self) -> QSize:
+        """Return a width that leaves room for the image."""
+        return QSize(WIDTH, 800)
+
+    # ---- the tile
+
+    def _take_tile(self) -> None:
+        """Show what is known of the tile that is chosen now."""
+        try:
+            view = self.tile_panel.tile_view()
+        except TileError as error:
+            self._no_tile = str(error)
+            # an image that went away leaves its results, so that they can still be saved
+            if self.work is not None and self.work.is_empty:
+                self._show(None)
+        else:
+            self._no_tile = ""
+            self._show(self._work_of(view))
+        self._show_obstacle()
+        self._show_seconds()
+
+    def _work_of(self, view: Any) -> TileWork:
+        for work in self._works:
+            if work.is_of(view):
+                work.set_view(view)
+                return work
+        work = TileWork(self._viewer, view, self)
+        self._works = [w for w in self._works if w.is_needed] + [work]
+        work.prepare_threshold()
+        return work
+
+    def _show(self, work: TileWork | None) -> None:
+        self.results.show_work(work)
+        self.result_section.note.setText("" if work is None else work.tile_view.tile.name)
+
+    # ---- learning
+
+    def _train(self) -> None:
+        try:
+            work = self._work_of(self.tile_panel.tile_view())
+            others = self.tile_panel.other_tiles()
+        except TileError as error:
+            self.training_panel.show_problem(str(error))
+            return
+        self._show(work)
+        self.training.start(work, others)
+
+    def _on_finished(self, work: TileWork, result: Any) -> None:
+        self._show(work)
+        work.take_result(result)
+        self._scroll_to_result = True
+
+    def _on_shown(self) -> None:
+        self.storing.show_work(self.work)
+        if self._scroll_to_result and self.work is not None and "learned" in self.work.candidates:
+            self._scroll_to_result = False
+            QTimer.singleShot(50, self._scroll_to_outcome)  # after the layout has grown
+
+    def _scroll_to_outcome(self) -> None:
+        if isalive(self):
+            place = self.training_panel.outcome.mapTo(self.scroll.widget(), QPoint(0, 0))
+            self.scroll.verticalScrollBar().setValue(place.y() - 8)
+
+    def _set_running(self, running: bool) -> None:
+        self.results.set_learning(running)
+        self.tile_panel.setEnabled(not running)
+        self.export_panel.open_button.setEnabled(not running)
+        if not running:
+            self.tile_panel.refresh()
+
+    def _warm_up(self) -> None:
+        def prepare() -> DeviceReport:
+            prepare_labels()
+            return warm_up(THREADS)
+
+        run_once(prepare, self._on_warm, lambda *_: None, self)
+
+    def _on_warm(self, report: DeviceReport) -> None:
+        self._report = report
+        self._show_obstacle()
+        self._show_seconds()
+
+    def _show_obstacle(self) -> None:
+        problem = self._report.problem if self._report is not None else None
+        self.training_panel.set_obstacle(problem or self._no_tile, is_fault=problem is not None)
+
+    def _show_seconds(self) -> None:
+        panel, report = self.training_panel, self._report
+        seconds: dict[str, float] = {}
+        if report is not None and report.problem is None and self.work is not None:
+            shape, kind = self.work.tile_view.tile.shape, panel.form.settings_type
+            wanted = {name: preset_settings(name, kind) for name in SHOWN_PRESETS}
+            own = panel.settings()
+            wanted |= {OWN_SETTINGS: own} if own is not None else {}
+            seconds = {n: preset_seconds(report, s, shape) for n, s in wanted.items()}
+        panel.show_seconds(seconds)
+
+    # ---- stored runs
+
+    def _reopen(self, stored: StoredRun) -> None:
+        """Bring a stored run back: settings, curves, and its result on the chosen tile."""
+        panel, work = self.training_panel, self.work
+        panel.load(stored.settings, stored.model.method)
+        panel.show_curves_of(stored.curves, int(stored.provenance.get("best_step", 0)))
+        if work is None or self._no_tile:
+            self.export_panel.show_problem(
+                f"Its settings and curves are back; open the image {name_of_tile(stored)} and "
+                "then the run again to see its result."
+            )
+            return
+        tile = work.tile_view.tile
+        self.export_panel.show_busy("Drawing the result …")
+
+        def draw() -> Any:
+            return result_of(stored, tile), is_tile_of(stored, tile)
+
+        def show(drawn: Any) -> None:
+            result, own = drawn
+            edits = (stored.label_settings, stored.labels) if own else (None, None)
+            work.take_result(result, *edits, is_own_run=own)
+            self._show(work)
+            self.export_panel.show_done(result.stopped_because)
+
+        run_once(draw, show, lambda sentence, _: self.export_panel.show_problem(sentence), self)
+
+    # ---- inside
+
+    def _lay_out(self) -> None:
+        names = ("Tile", "Learn", "Result", "Save")
+        panels = (self.tile_panel, self.training_panel, self.result_panel, self.export_panel)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(8, 8, 8, 8)
+        column.setSpacing(10)
+        sections = []
+        for number, (name, panel) in enumerate(zip(names, panels, strict=True), start=1):
+            section = Section(number, name)
+            section.add(panel)
+            column.addWidget(section)
+            sections.append(section)
+        self.tile_section, self.training_section, self.result_section, self.export_section = (
+            sections
+        )
+        column.addStretch()
+        column.addWidget(Sentence(NOTICE))
+        self.scroll = QScrollArea()
+        self.scroll.setWidgetResizable(True)
+        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll.setWidget(content)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.scroll)
+        self.setMinimumWidth(NARROWEST)
+        leave_wheel_to_dock(self)
+
+    def _connect(self) -> None:
+        self.tile_panel.tile_changed.connect(self._take_tile)
+        self.training_panel.train_wanted.connect(self._train)
+        self.training_panel.settings_changed.connect(self._show_seconds)
+        self.training.started.connect(lambda: self._set_running(True))
+        self.training.finished.connect(self._on_finished)
+        self.training.ended.connect(lambda: self._set_running(False))
+        self.results.shown.connect(self._on_shown)
+        self.storing.opened.connect(self._reopen)
+        self._viewer.events.theme.connect(self._take_theme)
+
+    def _take_theme(self, *_: Any) -> None:
+        if isalive(self):
+            self.setStyleSheet(stylesheet(self._viewer.theme))
+
+    def _close_down(self) -> None:
+        self.training.abandon()
+        self.results.nucleus_click.stop()

@@ -1,0 +1,221 @@
+"""The layers that show a result: live preview, confidence, and labels that keep corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.colormaps import Colormap
+from numpy.typing import NDArray
+
+from napari_selfseg.widgets.editable_labels import EditableLabels
+from napari_selfseg.widgets.image_layers import OWN, unwrapped
+from napari_selfseg.widgets.regions import TileView
+
+PREVIEW_NAME = "SelfSeg preview"
+LARGEST_PREVIEW = 2048  # px a side; a larger tile is shown reduced while it is learned
+# Nothing where no object is, so that the tissue stays visible; green is no colour of a stain.
+CONFIDENCE_COLOURS = Colormap(
+    [[0.0, 0.75, 0.35, 0.0], [0.0, 0.8, 0.4, 0.3], [0.1, 1.0, 0.5, 0.75]],
+    name="selfseg confidence",
+    controls=[0.0, 0.5, 1.0],
+)
+
+
+def prepare_labels() -> None:
+    """Import what napari needs for its first labels layer; in any thread, half a second.
+
+    Otherwise the window would stand still for it when the first labels are shown.
+    """
+    import pandas  # noqa: F401
+    from napari.utils.colormaps import label_colormap
+
+    label_colormap(num_colors=49)
+
+
+class ResultLayers:
+    """Makes and updates the result layers of one tile.
+
+    Adding a layer never takes the user's active layer or tool away. Layers are followed as
+    objects: a renamed layer is still ours, a duplicate is the user's own, a deleted one is made
+    again when it is next written (the preview is not: who deletes it does not want it).
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    tile_view : TileView
+        Where the results belong; arrays of its shape (M, N) are shown exactly over it.
+    """
+
+    def __init__(self, viewer: Any, tile_view: TileView) -> None:
+        self.tile_view = tile_view
+        self._viewer = unwrapped(viewer)
+        self._preview: Image | None = None
+        self._confidence: dict[str, Image] = {}
+        self._labels: list[EditableLabels] = []
+
+    @property
+    def preview(self) -> Image | None:
+        """The preview layer; None before `prepare_preview` or after its removal."""
+        return self._preview if self._is_there(self._preview) else None
+
+    def prepare_preview(self) -> Image:
+        """Make the preview layer; before training, because a first layer takes long to draw."""
+        if self.preview is None:
+            n_rows, n_columns = self._preview_grid()
+            self._preview = self._add_image(
+                np.zeros((len(n_rows), len(n_columns)), np.uint8),
+                PREVIEW_NAME,
+                (0, 255),
+                **self.tile_view.layer_kwargs(self._preview_step()),
+            )
+        assert self._preview is not None
+        return self._preview
+
+    def show_preview(self, rows: slice, columns: slice, confidence: NDArray[np.uint8]) -> None:
+        """Write a piece (m, n), 0..255, at rows and columns (tile px) of the preview layer.
+
+        The piece may itself be reduced.
+        """
+        if self._preview is None:
+            self.prepare_preview()
+        layer = self.preview
+        if layer is None:
+            return
+        where, taken = [], []
+        pairs = zip(self._preview_grid(), (rows, columns), confidence.shape, strict=True)
+        for grid, part, n in pairs:
+            inside = np.flatnonzero((grid >= part.start) & (grid < part.stop))
+            if not len(inside):
+                return
+            where.append(slice(int(inside[0]), int(inside[-1]) + 1))
+            taken.append((grid[inside] - part.start) * n // (part.stop - part.start))
+        layer.data[tuple(where)] = confidence[np.ix_(*taken)]
+        # a new thumbnail would make the window paint the whole layer list again
+        layer.refresh(extent=False, highlight=False, thumbnail=False)
+
+    def remove_preview(self) -> None:
+        """Remove the preview layer if it is still there."""
+        if self.preview is not None:
+            self._viewer.layers.remove(self._preview)
+        self._preview = None
+
+    def show_confidence(self, confidence: NDArray[Any], name: str, visible: bool = True) -> Image:
+        """Show a confidence map (M, N), 0..1.
+
+        The layer of a name is made once and then updated, also after the user renamed it.
+        """
+        confidence = np.asarray(confidence, dtype=np.float32)
+        layer = self._confidence.get(name)
+        if not self._is_there(layer):
+            kwargs = self.tile_view.layer_kwargs()
+            layer = self._add_image(confidence, name, (0, 1), visible=visible, **kwargs)
+            self._confidence[name] = layer
+        else:
+            layer.data = confidence
+        return layer
+
+    def add_labels(self, labels: NDArray[Any], name: str) -> Labels:
+        """Add a new editable labels layer with a copy of ``labels`` (M, N).
+
+        uint8, uint16 and int32 are kept; bool becomes uint8, anything wider int32.
+        """
+        layer = Labels(_for_napari(labels), name=name, opacity=0.5, **self.tile_view.layer_kwargs())
+        with kept_focus(self._viewer):
+            self._viewer.add_layer(layer)
+        self._labels.append(EditableLabels(layer))
+        return layer
+
+    def update_labels(self, layer: Labels, labels: NDArray[Any]) -> Labels:
+        """Put a new prediction into a layer of `add_labels`; return the layer that has it.
+
+        Untouched: replaced in place, the undo history is cleared. Touched by a person: one
+        undoable step that leaves the touched pixels alone; steps in a row (a slider) are one
+        step. While a stroke is being painted the update waits for its end; the newest wins.
+        A deleted layer is made again; the old object may still be given afterwards.
+        """
+        editable = self._editable(layer)
+        layer = editable.layer
+        if not self._is_there(layer) or layer.data.shape != labels.shape:
+            return self._made_again(editable, labels)
+        editable.update(_for_napari(labels), still_wanted=lambda: self._is_there(layer))
+        return layer
+
+    def touched(self, layer: Labels) -> NDArray[np.bool_]:
+        """Return which pixels (M, N) of a layer of `add_labels` a person has touched."""
+        return self._editable(layer).touched()
+
+    def is_touched(self, layer: Labels) -> bool:
+        """Whether a person has touched the layer at all."""
+        return bool(self.touched(layer).any())
+
+    def _editable(self, layer: Labels) -> EditableLabels:
+        layer = unwrapped(layer)
+        for editable in self._labels:
+            if layer is editable.layer or layer in editable.former:
+                return editable
+        raise ValueError(f"'{layer.name}' is not a layer of this result.")
+
+    def _made_again(self, editable: EditableLabels, labels: NDArray[Any]) -> Labels:
+        old = editable.layer
+        new = self.add_labels(labels, old.name)
+        new.opacity, new.contour, new.visible = old.opacity, old.contour, old.visible
+        self._labels.remove(editable)
+        self._labels[-1].former = [*editable.former, old]
+        return new
+
+    def _add_image(
+        self, data: NDArray[Any], name: str, limits: tuple[float, float], **kwargs: Any
+    ) -> Image:
+        layer = Image(
+            data,
+            name=name,
+            colormap=CONFIDENCE_COLOURS,
+            contrast_limits=limits,
+            blending="translucent",
+            interpolation2d="nearest",
+            metadata={OWN: {"role": "result"}},
+            **kwargs,
+        )
+        with kept_focus(self._viewer):
+            self._viewer.add_layer(layer)
+        return layer
+
+    def _is_there(self, layer: Any) -> bool:
+        return layer is not None and layer in self._viewer.layers
+
+    def _preview_step(self) -> int:
+        return -(-max(self.tile_view.tile.shape) // LARGEST_PREVIEW)
+
+    def _preview_grid(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the tile's rows and columns that the preview shows."""
+        step = self._preview_step()
+        n_rows, n_columns = self.tile_view.tile.shape
+        return np.arange(step // 2, n_rows, step), np.arange(step // 2, n_columns, step)
+
+
+@contextmanager
+def kept_focus(viewer: Any) -> Iterator[None]:
+    """Keep the selected layers and the active one with its tool while layers are added."""
+    selection = viewer.layers.selection
+    active, selected = selection.active, set(selection)
+    mode = getattr(active, "mode", None)
+    yield
+    if active not in viewer.layers:
+        return
+    selection.active = active
+    selection.update(selected & set(viewer.layers))
+    selection.active = active
+    if mode is not None and active.mode != mode:
+        active.mode = mode
+
+
+def _for_napari(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy of a label image with a dtype that is kept, or the nearest one that is."""
+    if labels.dtype == bool:
+        return labels.astype(np.uint8)
+    kept = labels.dtype in (np.uint8, np.uint16, np.int32)
+    return np.array(labels, dtype=labels.dtype if kept else np.int32)

@@ -1,0 +1,348 @@
+"""What has been found in one tile: threshold and learned maps, and their labels layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.threshold import threshold_confidence
+from napari_selfseg.session.result import RunResult
+from napari_selfseg.widgets.candidate import (
+    Candidate,
+    Source,
+    learned_candidate,
+    threshold_candidate,
+)
+from napari_selfseg.widgets.image_layers import unwrapped
+from napari_selfseg.widgets.latest import Latest
+from napari_selfseg.widgets.layers import ResultLayers, TileView
+
+CONFIDENCE_NAME = "SelfSeg confidence"
+QUICK_TO_THRESHOLD = 4_000_000  # px; above, the threshold start waits until it is asked for
+
+
+class TileWork(QObject):
+    """The results of one tile and the layers that show them.
+
+    What is slow is done in the background; of several wishes only the newest counts.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    tile_view : TileView
+    owner : QWidget
+        Nothing happens any more once it was destroyed.
+
+    Attributes
+    ----------
+    changed : Signal()
+        There is something new to show.
+    failed : Signal(str)
+        One sentence for the user.
+    """
+
+    changed = Signal()
+    failed = Signal(str)
+
+    def __init__(self, viewer: Any, tile_view: TileView, owner: QWidget) -> None:
+        super().__init__(owner)
+        self.tile_view = tile_view
+        self.layers = ResultLayers(viewer, tile_view)
+        self.candidates: dict[Source, Candidate] = {}
+        self.active: Source | None = None
+        self.result: RunResult | None = None
+        self.guess: int | None = None
+        self.is_own_run = False
+        self._viewer = unwrapped(viewer)
+        self._data = id(tile_view.layer.data)
+        self._shown: dict[Source, Labels] = {}
+        self._wanted: Source | None = None
+        self._former: list[Labels] = []  # of earlier runs
+        self._was_correcting = False
+        self._jobs: dict[Source, Latest] = {
+            name: Latest(self._take_candidate, self.failed.emit, owner) for name in get_args(Source)
+        }
+        self._extra = Latest(self._add_extra, self.failed.emit, owner)
+
+    def is_of(self, view: TileView) -> bool:
+        """Whether a view is of the same region of the same pixels."""
+        own = self.tile_view
+        return (
+            own.layer is view.layer
+            and (own.rows, own.columns, own.plane) == (view.rows, view.columns, view.plane)
+            and own.tile.n_channels == view.tile.n_channels
+            and self._data == id(view.layer.data)
+        )
+
+    def set_view(self, view: TileView) -> None:
+        """Take a newer view of the same pixels; its scale may be another one."""
+        former = self.tile_view.tile.um_per_px
+        self.tile_view = self.layers.tile_view = view
+        if view.tile.um_per_px != former:
+            if "threshold" in self.candidates and "threshold" not in self._shown:
+                del self.candidates["threshold"]  # its sizes were meant for another scale
+                self.prepare_threshold()
+            self.changed.emit()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the tile may be chosen again and something would be lost by then."""
+        return not self.is_empty and self.tile_view.layer in self._viewer.layers
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost if it were forgotten."""
+        return self.result is None and not self._shown
+
+    @property
+    def recommended(self) -> Source | None:
+        """The candidate with the higher label-free score, once there are both."""
+        if len(self.candidates) < 2:
+            return None
+        learned, plain = self.candidates["learned"], self.candidates["threshold"]
+        return "learned" if learned.score >= plain.score else "threshold"
+
+    def is_finding(self, source: Source) -> bool:
+        """Whether a candidate is on its way."""
+        return self._jobs[source].is_busy
+
+    # ---- finding
+
+    def prepare_threshold(self, even_if_large: bool = False) -> None:
+        """Find the plain threshold start in the background."""
+        n_rows, n_columns = self.tile_view.tile.shape
+        if "threshold" in self.candidates or self._jobs["threshold"].is_busy:
+            return
+        if even_if_large or n_rows * n_columns <= QUICK_TO_THRESHOLD:
+            tile = self.tile_view.tile
+
+            def find() -> Any:
+                pixels = tile.read()
+                return "threshold", threshold_candidate(
+                    threshold_confidence(pixels), pixels, tile.um_per_px
+                )
+
+            self._jobs["threshold"].ask(find)
+
+    def take_result(
+        self,
+        result: RunResult,
+        label_settings: LabelSettings | None = None,
+        edited: NDArray[Any] | None = None,
+        is_own_run: bool = True,
+    ) -> None:
+        """Show what a training has found, in new layers.
+
+        Parameters
+        ----------
+        result : RunResult
+        label_settings : LabelSettings, optional
+            Of a stored run; without them the suggestion is taken.
+        edited : ndarray of integers, shape (M, N), optional
+            Labels of a stored run; where they differ from the prediction they are kept.
+        is_own_run : bool
+            False if only the model was learned elsewhere: there is no run to be stored then.
+        """
+        self.result, self.is_own_run = result, is_own_run
+        self.guess = result.choice.channel if result.choice.how == "guess" else None
+        self._was_correcting = self._is_touched(self.active)
+        if "learned" in self._shown:
+            self._former.append(self._shown.pop("learned"))
+        self.candidates.pop("learned", None)
+        if self.active == "learned":
+            self.active = None
+
+        def find() -> Any:
+            pixels = result.tile.read()
+            learned = learned_candidate(result, pixels, label_settings)
+            plain = self.candidates.get("threshold") or threshold_candidate(
+                result.threshold, pixels, result.tile.um_per_px
+            )
+            return "result", (learned, plain, edited)
+
+        self._jobs["learned"].ask(find)
+
+    def choose(self, choice: ChannelChoice) -> None:
+        """Take another map or polarity for the object; the labels layer follows."""
+        if self.result is None or "learned" not in self.candidates:
+            return
+        self.result = self.result.with_choice(choice)
+        former = self.candidates["learned"]
+        self._make_learned(former.settings if former.settings != former.suggested else None)
+        self.changed.emit()
+
+    def _make_learned(self, settings: LabelSettings | None) -> None:
+        result = self.result
+        assert result is not None
+        self._jobs["learned"].ask(
+            lambda: ("learned", learned_candidate(result, result.tile.read(), settings))
+        )
+
+    def set_label_settings(self, settings: LabelSettings) -> None:
+        """Make the active labels anew, from the map that is there."""
+        source = self.active
+        if source is None or source not in self.candidates:
+            return
+        # at once, so that the next change starts from it
+        candidate = replace(self.candidates[source], settings=settings)
+        self.candidates[source] = candidate
+        if self.result is not None and candidate.choice not in (None, self.result.choice):
+            self._make_learned(settings)  # another map is on its way
+            return
+
+        def find() -> Any:
+            labels = label_image(candidate.confidence, settings)
+            return source, replace(candidate, labels=labels)
+
+        self._jobs[source].ask(find)
+
+    def reset_label_settings(self) -> None:
+        """Go back to the suggested settings."""
+        if self.active in self.candidates:
+            self.set_label_settings(self.candidates[self.active].suggested)
+            self.changed.emit()
+
+    def make_labels_of_map(self, channel: int) -> None:
+        """Make a further labels layer from any of the maps."""
+        result = self.result
+        if result is None:
+            return
+        choice = result.choice
+        if channel != choice.channel:
+            signed = choice.correlations
+            inverted = bool(signed[channel] < 0) if channel < len(signed) else False
+            choice = replace(choice, channel=channel, inverted=inverted)
+
+        def find() -> Any:
+            found = learned_candidate(result.with_choice(choice), result.tile.read(), None)
+            return f"SelfSeg map {channel + 1}", found.labels
+
+        self._extra.ask(find)
+
+    # ---- showing
+
+    def make_way(self) -> None:
+        """Hide labels that nobody has touched, so that the live preview is seen."""
+        for source in self._shown:
+            layer = self.layer_of(source)
+            if layer is not None and not self.layers.is_touched(layer):
+                layer.visible = False
+
+    def give_way_back(self) -> None:
+        """Show the active labels again, after a training without a result."""
+        self.layers.remove_preview()
+        layer = self.layer_of(self.active) if self.active is not None else None
+        if layer is not None:
+            layer.visible = True
+
+    def take(self, source: Source) -> None:
+        """Show the labels of one candidate, the other's are hidden; select its layer."""
+        if source not in self.candidates:
+            self._wanted = source
+            if source == "threshold":
+                self.prepare_threshold(even_if_large=True)
+            return
+        self._show(source)
+        self._viewer.layers.selection.active = self._shown[source]
+
+    def current_labels(self) -> NDArray[Any] | None:
+        """Return the active labels (M, N) with a person's corrections, or None."""
+        return None if self.active is None else self.labels_of(self.active)
+
+    def labels_of(self, source: Source) -> NDArray[Any] | None:
+        """Return the labels (M, N) of a candidate with a person's corrections, or None."""
+        if source not in self.candidates:
+            return None
+        layer = self.layer_of(source)
+        return self.candidates[source].labels if layer is None else np.array(layer.data)
+
+    def layer_of(self, source: Source) -> Labels | None:
+        """Return the labels layer of a candidate, if it is in the viewer."""
+        layer = self._shown.get(source)
+        return layer if layer in self._viewer.layers else None
+
+    def _take_candidate(self, found: Any) -> None:
+        source, candidate = found
+        if source == "result":
+            self._take_both(*candidate)
+            return
+        now = self.candidates.get(source)
+        if now is None and source == "learned":
+            return  # of a run that was replaced
+        is_newest = not self._jobs[source].is_busy
+        if is_newest or now is None:
+            self.candidates[source] = candidate
+        else:  # the sliders have moved on; these labels are shown until theirs come
+            self.candidates[source] = replace(candidate, settings=now.settings)
+        if source in self._shown:
+            self._shown[source] = self.layers.update_labels(self._shown[source], candidate.labels)
+            if source == "learned":
+                self._show_confidence()
+        if self._wanted == source:
+            self._wanted = None
+            self.take(source)
+        self.changed.emit()
+
+    def _take_both(self, learned: Candidate, plain: Candidate, edited: NDArray[Any] | None) -> None:
+        self.candidates.setdefault("threshold", plain)
+        self.candidates["learned"] = learned
+        self.layers.remove_preview()
+        self._show_confidence()
+        show_learned = edited is not None or self.recommended == "learned"
+        self._make_layer("learned")
+        if edited is not None:
+            self._put_back(edited)
+        if self._was_correcting:
+            # a person is working on it: the learned labels wait beside it
+            self._shown["learned"].visible = False
+            self.changed.emit()
+        else:
+            self._show("learned" if show_learned else "threshold")
+
+    def _put_back(self, edited: NDArray[Any]) -> None:
+        """Write stored labels into the new layer; what differs counts as a person's work."""
+        layer = self._shown["learned"]
+        if edited.dtype == layer.data.dtype:
+            layer.data[...] = edited
+            layer.refresh()
+        else:
+            layer.data = edited
+
+    def _show(self, source: Source) -> None:
+        if self.layer_of(source) is None:
+            self._make_layer(source)
+        self.active = source
+        for layer in (*self._former, *self._shown.values()):
+            layer.visible = layer is self._shown[source]
+        self.changed.emit()
+
+    def _make_layer(self, source: Source) -> None:
+        candidate = self.candidates[source]
+        former = self._shown.get(source)
+        if former is None:
+            self._shown[source] = self.layers.add_labels(candidate.labels, candidate.name)
+        else:  # deleted by the user, wanted again
+            self._shown[source] = self.layers.update_labels(former, candidate.labels)
+
+    def _show_confidence(self) -> None:
+        confidence = self.candidates["learned"].confidence
+        self.layers.show_confidence(confidence, CONFIDENCE_NAME, visible=False)
+
+    def _is_touched(self, source: Source | None) -> bool:
+        layer = self.layer_of(source) if source is not None else None
+        return layer is not None and self.layers.is_touched(layer)
+
+    def _add_extra(self, found: tuple[str, NDArray[Any]]) -> None:
+        name, labels = found
+        layer = self.layers.add_labels(labels, name)
+        for other in self._shown.values():
+            other.visible = False
+        self._viewer.layers.selection.active = layer

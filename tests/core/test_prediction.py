@@ -1,0 +1,85 @@
+"""Prediction in pieces equals prediction in one go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.networks.confidence import ConfidenceNetwork
+from napari_selfseg.core.prediction import PredictionStopped, pieces, predict, predict_region
+
+
+@pytest.fixture(scope="module")
+def network() -> ConfidenceNetwork:
+    torch.manual_seed(0)
+    network = ConfidenceNetwork()
+    with torch.no_grad():  # statistics of something, and maps that are not all near 0.5
+        network(torch.rand(2, 3, 64, 64))
+        network.head.weight.mul_(10)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def tile() -> Tile:
+    pixels = np.random.default_rng(0).integers(0, 256, (230, 260, 3), dtype=np.uint8)
+    return Tile(pixels, 255.0, 0.25, "noise")
+
+
+def test_no_seam_is_left(network, tile):
+    whole = predict_region(network, tile, slice(0, 230), slice(0, 260))
+    assert whole.max() - whole.min() > 0.2  # otherwise there would be nothing to see
+    in_pieces = predict(network, tile, piece=64)
+    assert in_pieces.shape == (4, 230, 260)
+    assert np.abs(in_pieces.astype(np.float32) - whole).max() < 1e-3  # half precision
+    inner = predict_region(network, tile, slice(90, 140), slice(100, 170))
+    assert np.abs(inner - whole[:, 90:140, 100:170]).max() < 1e-4
+
+
+def test_too_small_a_halo_would_show(network, tile):
+    whole = predict_region(network, tile, slice(0, 230), slice(0, 260))
+    without = predict_region(network, tile, slice(90, 140), slice(100, 170), halo=0)
+    assert np.abs(without - whole[:, 90:140, 100:170]).max() > 1e-3
+
+
+def test_a_lazy_tile_gives_the_same(network, tile):
+    import dask.array as da
+
+    lazy = Tile(da.from_array(tile.pixels, chunks=100), 255.0, 0.25, "lazy")
+    assert np.array_equal(predict(network, lazy), predict(network, tile))
+
+
+def test_the_mode_of_the_network_is_restored(network, tile):
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    predict_region(network, tile, slice(0, 40), slice(0, 40))
+    assert network.training
+    network.eval()
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_it_can_be_stopped_between_pieces(network, tile):
+    asked = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    with pytest.raises(PredictionStopped):
+        predict(network, tile, piece=64, should_stop=stop)
+    assert len(asked) == 3
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 90), st.integers(0, 50))
+def test_pieces_cover_every_pixel_once(n_rows, n_columns, size, offset):
+    covered = np.zeros((n_rows + offset, n_columns), int)
+    for rows, columns in pieces(slice(offset, n_rows + offset), slice(0, n_columns), size):
+        assert 0 < rows.stop - rows.start <= size
+        assert 0 < columns.stop - columns.start <= size
+        covered[rows, columns] += 1
+    assert (covered[offset:] == 1).all()
+    assert not covered[:offset].any()

@@ -1,0 +1,91 @@
+"""A stored run comes back on its own tile; on another one its model is used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.images.tile import Tile, TileError
+from napari_selfseg.session.reopened import is_tile_of, name_of_tile, result_of
+from napari_selfseg.session.store import StoredRun
+
+RGB, TRUTH = drawn_he_tile(96, 112, n_nuclei=14, seed=2)
+TILE = Tile(RGB, 255.0, um_per_px=0.25, name="mine")
+OTHER = Tile(RGB[::-1].copy(), 255.0, um_per_px=0.25, name="other")
+
+
+class Model:
+    """What `result_of` asks of a trained model before it predicts."""
+
+    n_channels = 3
+    image_space = "rgb"
+
+
+@pytest.fixture
+def stored():
+    nuclei = (TRUTH > 0).astype(np.float16)
+    return StoredRun(
+        model=Model(),
+        curves=(),
+        provenance={
+            "tiles": [{"name": "mine", "sha256": TILE.sha256(), "um_per_px": 0.25}],
+            "stopped_by": "plateau",
+            "best_step": 40,
+            "seconds": 12.5,
+        },
+        choice=ChannelChoice(1, True, 0.8, "guess", (0.1, -0.8)),
+        maps=np.stack([nuclei * 0, 1 - nuclei]),
+        labels=None,
+        label_settings=None,
+    )
+
+
+def test_the_own_tile_gets_what_was_stored(stored):
+    result = result_of(stored, TILE)
+    assert result.maps is stored.maps
+    assert result.choice == stored.choice
+    assert (result.stopped_by, result.best_step, result.seconds) == ("plateau", 40, 12.5)
+    assert result.provenance is stored.provenance
+    assert result.recommended == "learned"  # the stored map is the truth
+    assert np.array_equal(result.confidence() > 0.5, TRUTH > 0)
+
+
+def test_a_tile_is_known_by_its_pixels_not_by_its_name(stored):
+    assert is_tile_of(stored, TILE)
+    assert is_tile_of(stored, replace(TILE, name="renamed"))
+    assert not is_tile_of(stored, replace(OTHER, name="mine"))
+    assert not is_tile_of(stored, TILE.crop(slice(0, 50), slice(0, 50)))
+    assert name_of_tile(stored) == "mine"
+
+
+def test_another_tile_gets_what_the_model_finds_in_it(stored, monkeypatch):
+    seen = []
+
+    def predict(network, tile, image_space):
+        seen.append((network, tile, image_space))
+        return np.full((2, *tile.shape), 0.25, np.float16)
+
+    stored.model.network = "network"
+    monkeypatch.setattr("napari_selfseg.core.prediction.predict", predict)
+    result = result_of(stored, OTHER)
+    assert seen == [("network", OTHER, "rgb")]
+    assert result.tile is OTHER
+    assert "made on mine" in result.stopped_because
+    assert "used on other" in result.stopped_because
+    assert result.recommended == "threshold"  # a flat map finds nothing
+
+
+def test_a_grey_tile_for_a_colour_model_is_one_sentence(stored):
+    grey = Tile(RGB[..., :1], 255.0, name="grey one")
+    with pytest.raises(TileError, match="learned from colour images, but grey one is a grey"):
+        result_of(stored, grey)
+
+
+def test_a_provenance_with_nothing_in_it_is_borne(stored):
+    bare = replace(stored, provenance={})
+    assert not is_tile_of(bare, TILE)
+    assert name_of_tile(bare) == "an unknown tile"

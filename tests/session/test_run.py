@@ -1,0 +1,248 @@
+"""A whole training without a window: what it tells, how it stops, what it keeps."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.learning.convergence import COLLAPSE_MARGIN, ConvergenceMonitor
+from napari_selfseg.core.methods.settings import PatchContrastSettings
+from napari_selfseg.session.preview import LivePreview
+from napari_selfseg.session.run import (
+    Finished,
+    Preview,
+    Progress,
+    RunError,
+    TrainingRequest,
+    TrainingRun,
+)
+
+SMALL = {
+    "n_steps": 12,
+    "batch_size": 5,
+    "crop_size": 64,
+    "patch_um": None,
+    "patch_px": 16,
+    "stride_px": 8,
+    "learning_rate": 5e-4,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def tile() -> Tile:
+    return Tile(drawn_he_tile(160, 176, n_nuclei=12, seed=1)[0], 255.0, 0.25, "drawn")
+
+
+def run_of(tile: Tile, **changes) -> TrainingRun:
+    settings = PatchContrastSettings(**{**SMALL, **changes})
+    return TrainingRun(TrainingRequest((tile,), settings, threads=1))
+
+
+def finished(run: TrainingRun):
+    *_, last = run.updates()
+    assert isinstance(last, Finished)
+    return last.result
+
+
+def test_a_run_tells_every_step_once_and_ends_with_maps_of_the_tile(tile):
+    updates = list(run_of(tile).updates())
+    told = [step.step for u in updates if isinstance(u, Progress) for step in u.steps]
+    assert told == list(range(1, 13))
+    result = updates[-1].result
+    assert result.maps.shape == (4, 160, 176)
+    assert float(result.maps.min()) >= 0
+    assert float(result.maps.max()) <= 1
+    assert result.stopped_by == "steps"
+    assert len(result.curves) == 12
+    assert {"entropy", "separation", "positive-positive", "positive-negative", "skipped"} <= set(
+        result.curves[-1].measures
+    )
+    assert result.provenance["labels_used"] == "none"
+
+
+def test_the_preview_covers_the_tile_and_shows_the_chosen_polarity(tile):
+    pieces = [u for u in run_of(tile).updates() if isinstance(u, Preview)]
+    assert pieces
+    assert all(p.confidence.dtype == np.uint8 for p in pieces)
+    seen = np.zeros(tile.shape, bool)
+    for piece in pieces:
+        assert piece.confidence.shape == seen[piece.rows, piece.columns].shape
+        seen[piece.rows, piece.columns] = True
+    assert seen.all()
+
+
+def test_looking_elsewhere_previews_that_field_first_and_is_clipped(tile):
+    preview = LivePreview(tile, "rgb")
+    preview.look_at(slice(100, 5000), slice(-20, 30))
+    assert preview._next() == (slice(100, 160), slice(0, 30))
+    preview.look_at(slice(9999, 10_000), slice(0, 1))
+    rows, _ = preview._next()
+    assert 0 <= rows.start < rows.stop <= 160
+
+
+def test_the_same_seed_gives_the_same_result_bit_for_bit_and_another_does_not(tile):
+    first, again, other = (finished(run_of(tile, seed=s)) for s in (3, 3, 4))
+    assert np.array_equal(first.maps, again.maps)
+    for one, two in zip(
+        first.model.network.state_dict().values(),
+        again.model.network.state_dict().values(),
+        strict=True,
+    ):
+        assert torch.equal(one, two)
+    assert not np.array_equal(first.maps, other.maps)
+
+
+def test_stop_keeps_a_usable_result_and_stopping_twice_is_harmless(tile):
+    run = run_of(tile, n_steps=10_000)
+    for update in run.updates():
+        if isinstance(update, Progress) and update.step >= 5:
+            run.stop()
+            run.stop()
+        last = update
+    assert isinstance(last, Finished)
+    assert last.result.stopped_by == "user"
+    assert 5 <= len(last.result.curves) < 200
+    assert np.isfinite(last.result.maps.astype(np.float32)).all()
+
+
+def test_stop_before_the_first_step_says_that_nothing_was_learned(tile):
+    run = run_of(tile)
+    run.stop()
+    result = finished(run)
+    assert result.curves == ()
+    assert "before the first step" in result.stopped_because
+
+
+def test_abandon_ends_without_a_result(tile):
+    run = run_of(tile, n_steps=10_000)
+    updates = []
+    for update in run.updates():
+        updates.append(update)
+        run.abandon()
+    assert not any(isinstance(u, Finished) for u in updates)
+
+
+def test_pause_holds_the_steps_and_resume_goes_on(tile):
+    run = run_of(tile, n_steps=8)
+    run.pause()
+    updates = run.updates()
+    seen: list[object] = []
+    done = threading.Event()
+
+    def consume() -> None:
+        seen.extend(updates)
+        done.set()
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    assert not done.wait(1.5)
+    assert run.paused
+    n_before = sum(len(u.steps) for u in list(seen) if isinstance(u, Progress))
+    assert n_before <= 1
+    run.resume()
+    thread.join(60)
+    assert isinstance(seen[-1], Finished)
+    assert len(seen[-1].result.curves) == 8
+
+
+def test_several_starts_are_tried_and_the_better_half_goes_on(tile):
+    result = finished(run_of(tile, starts=3, steps_per_start=4, rounds=2, n_steps=5))
+    phases = list(dict.fromkeys(step.phase for step in result.curves))
+    assert phases == [
+        *(f"start {i} of 3" for i in (1, 2, 3)),
+        *(f"round 2, start {i} of 2" for i in (1, 2)),
+        "learning",
+    ]
+    assert [step.step for step in result.curves] == list(range(1, 26))
+    assert all(step.n_steps == 25 for step in result.curves)
+    assert [step.exploring for step in result.curves] == [True] * 20 + [False] * 5
+
+
+COLLAPSING = {"seed": 1, "crop_size": 96, "patch_px": 24, "stride_px": 10, "n_steps": 400}
+"""At learning rate 5e-4 the map of the tile below dies after some 150 steps (measured)."""
+
+
+@pytest.fixture(scope="module")
+def dying_tile() -> Tile:
+    return Tile(drawn_he_tile(256, 256, n_nuclei=25, seed=1)[0], 255.0, 0.25, "drawn")
+
+
+def test_training_into_the_collapse_gets_the_earlier_map_back(dying_tile, monkeypatch):
+    at_measurement: dict[int, dict[str, torch.Tensor]] = {}
+    measure, restore = ConvergenceMonitor.measure, ConvergenceMonitor.restore_best
+    score_at_the_end: list[float] = []
+
+    def remember(self, step, network):
+        at_measurement[step] = {k: v.clone() for k, v in network.state_dict().items()}
+        return measure(self, step, network)
+
+    def look_first(self, network):
+        score_at_the_end.append(self.agreement.of(network).score)
+        restore(self, network)
+
+    monkeypatch.setattr(ConvergenceMonitor, "measure", remember)
+    monkeypatch.setattr(ConvergenceMonitor, "restore_best", look_first)
+    result = finished(run_of(dying_tile, **COLLAPSING, stop_early=False))
+    assert len(result.curves) == 400
+    assert result.curves[-1].measures["entropy"] < result.curves[100].measures["entropy"]
+    assert result.best_step < 300
+    assert result.choice.score > score_at_the_end[0] + COLLAPSE_MARGIN
+    for name, value in result.model.network.state_dict().items():
+        assert torch.equal(value, at_measurement[result.best_step][name]), name
+
+
+def test_the_collapse_alarm_stops_the_training_and_says_why(dying_tile):
+    result = finished(run_of(dying_tile, **COLLAPSING))
+    assert result.stopped_by == "collapse"
+    assert "began to die" in result.stopped_because
+    assert f"step {result.best_step} was kept" in result.stopped_because
+    assert len(result.curves) < 300
+
+
+@pytest.mark.parametrize(
+    ("pixels", "sentence"),
+    [
+        (np.zeros((20, 200, 3), np.uint8), "small"),
+        (np.full((200, 200, 3), 255, np.uint8), "blank|empty|nothing"),
+    ],
+)
+def test_a_tile_that_cannot_be_learned_from_is_told_in_one_sentence(pixels, sentence):
+    run = run_of(Tile(pixels, 255.0, None, "bad"))
+    with pytest.raises(RunError, match=f"(?i){sentence}") as error:
+        next(iter(run.updates()))
+    assert not isinstance(error.value, RuntimeError)
+
+
+def test_a_failure_inside_torch_never_leaves_as_a_runtime_error(tile, monkeypatch):
+    from napari_selfseg.core.methods import patch_contrast
+
+    def broken(*_args, **_kwargs):
+        raise RuntimeError("shape mismatch in a kernel")
+
+    monkeypatch.setattr(patch_contrast.PatchContrastObjective, "loss", broken)
+    with pytest.raises(RunError, match="shape mismatch in a kernel"):
+        list(run_of(tile).updates())
+
+
+def test_grey_and_several_tiles_are_learned_from(tile):
+    grey = Tile(tile.pixels[..., :1], 255.0, 0.25, "grey")
+    settings = PatchContrastSettings(**{**SMALL, "n_steps": 3})
+    both = TrainingRun(TrainingRequest((grey, grey), settings, threads=1))
+    assert finished(both).maps.shape == (4, 160, 176)
+    mixed = TrainingRun(TrainingRequest((tile, grey), settings, threads=1))
+    with pytest.raises(RunError, match="together"):
+        list(mixed.updates())
+
+
+def test_too_large_a_region_is_refused_before_anything_is_read():
+    import dask.array as da
+
+    huge = Tile(da.zeros((50_000, 50_000, 3), np.uint8, chunks=4096), 255.0, 0.25, "huge")
+    with pytest.raises(RunError, match="2500 megapixels"):
+        next(iter(run_of(huge).updates()))

@@ -1,0 +1,106 @@
+"""A training that does what a test says, and a result that needs no network."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.methods import TrainingStep
+from napari_selfseg.core.threshold import threshold_confidence
+from napari_selfseg.session.result import RunResult
+from napari_selfseg.session.run import RunError
+from napari_selfseg.session.updates import Finished, Preview, Progress
+
+ROWS, COLUMNS = 128, 160
+RGB, TRUTH = drawn_he_tile(ROWS, COLUMNS, n_nuclei=22, seed=1)
+OBJECT = 1  # the map that shows the nuclei
+
+
+def make_result(tile, scores=(0.7, 0.6), stopped_by="plateau"):
+    """Return a result whose map 2 shows the nuclei; map 3 shows them dark, 1 and 4 nothing."""
+    nuclei = gaussian_filter((TRUTH > 0).astype(np.float32), 1)
+    noise = np.random.default_rng(0).random(nuclei.shape).astype(np.float32)
+    maps = np.stack([noise, nuclei, 1 - nuclei, noise * 0.1]).astype(np.float16)
+    return RunResult(
+        model=None,
+        curves=(),
+        maps=maps[:, : tile.shape[0], : tile.shape[1]],
+        choice=ChannelChoice(OBJECT, False, 0.7, "guess", (0.1, 0.7, -0.6, 0.0)),
+        stopped_by=stopped_by,
+        stopped_because="Separation and entropy no longer change.",
+        tile=tile,
+        seconds=3.0,
+        threshold=threshold_confidence(tile.read()),
+        provenance={"labels_used": "none", "seed": 0, "tiles": [{"name": tile.name}]},
+        recommended="learned" if scores[0] >= scores[1] else "threshold",
+        scores=dict(zip(("learned", "threshold"), scores, strict=True)),
+        best_step=3,
+    )
+
+
+class FakeTraining:
+    """Stands for `TrainingRun`: trains until it is stopped, or until ``may_end`` is set."""
+
+    runs: list  # of the test that uses it
+
+    def __init__(self, request):
+        type(self).runs.append(self)
+        self.request = request
+        self.may_end, self._stop, self._abandon = (threading.Event() for _ in range(3))
+        self.has_ended = threading.Event()
+        self.paused = False
+        self.fields = []
+        self.error = None
+
+    def stop(self):
+        self._stop.set()
+
+    def abandon(self):
+        self._abandon.set()
+        self._stop.set()
+
+    def pause(self):
+        self.paused = True
+
+    def resume(self):
+        self.paused = False
+
+    @property
+    def stopping(self):
+        return self._stop.is_set()
+
+    @property
+    def abandoned(self):
+        return self._abandon.is_set()
+
+    def look_at(self, rows, columns):
+        self.fields.append((rows, columns))
+
+    def updates(self):
+        try:
+            tile = self.request.tiles[0]
+            piece = np.full((20, 30), 200, np.uint8)
+            yield self._progress(1)
+            yield Preview(slice(10, 30), slice(0, 30), piece, 1, OBJECT, False)
+            while not (self._stop.is_set() or self.may_end.wait(0.01)):
+                if self.error is not None:
+                    raise RunError(self.error)
+            if not self._abandon.is_set():
+                yield self._progress(2)
+                result = make_result(tile)
+                if self._stop.is_set():
+                    because = "You stopped after 2 steps."
+                    result = replace(result, stopped_by="user", stopped_because=because)
+                yield Finished(result)
+        finally:
+            self.has_ended.set()
+
+    def _progress(self, step):
+        measures = {"entropy": 0.5, "separation": 0.1}
+        steps = (TrainingStep("learning", step, 10, measures),)
+        return Progress(step, 10, "learning", steps, 1.0, 5.0, 0, "", None, 0.5)
