@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from qtpy.QtCore import Qt, QThread
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
+from superqt.utils import WorkerBase
 
 from napari_selfseg.widgets import background
 
@@ -110,6 +111,24 @@ def test_no_callback_after_the_owner_is_gone_or_silenced(qtbot):
     work.silence()
     assert work.wait_for_end(5)
     assert (heard.updates, heard.done) == ([], 0)
+
+
+def test_work_that_napari_aborts_cleans_up(qtbot):
+    cleaned_up = threading.Event()
+
+    def updates():
+        try:
+            while True:
+                yield None
+        finally:
+            cleaned_up.set()
+
+    endless = updates()  # held: its going away must not be what closes it
+    heard = Heard()
+    heard.start(endless)
+    qtbot.waitUntil(lambda: bool(heard.updates))
+    WorkerBase.await_workers()  # what napari does as its window closes
+    assert cleaned_up.wait(5)
 
 
 def test_waiting_gives_up(qtbot):

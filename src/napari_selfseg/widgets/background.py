@@ -126,10 +126,10 @@ def start(
     title : str
         What napari calls the work when it asks before closing.
     """
-    from napari.qt.threading import create_worker
+    from napari.qt.threading import GeneratorWorker, create_worker
 
     work = BackgroundWork(lambda: updates, on_update, on_error, on_done, owner, title)
-    return _started(work, create_worker)
+    return _started(work, create_worker, GeneratorWorker)
 
 
 def run_once(
@@ -142,13 +142,13 @@ def run_once(
 
     For short work: napari does not ask before closing because of it.
     """
-    from superqt.utils import create_worker
+    from superqt.utils import GeneratorWorker, create_worker
 
     def once() -> Iterator[Any]:
         yield function()
 
     work = BackgroundWork(once, on_result, on_error, lambda: None, owner, "SelfSeg")
-    return _started(work, create_worker)
+    return _started(work, create_worker, GeneratorWorker)
 
 
 def sentence_of(error: BaseException) -> str:
@@ -181,15 +181,34 @@ def stop_on_close(widget: QWidget, viewer: Any, stop: Callable[[], None]) -> Non
         watch.follow(window)
 
 
-def _started(work: BackgroundWork, create_worker: Callable[..., Any]) -> BackgroundWork:
+def _started(
+    work: BackgroundWork, create_worker: Callable[..., Any], worker_class: type
+) -> BackgroundWork:
     pool = QThreadPool.globalInstance()
     pool.setMaxThreadCount(max(pool.maxThreadCount(), FEWEST_THREADS))
-    worker = create_worker(work.updates, _start_thread=False)
+    worker = create_worker(work.updates, _start_thread=False, _worker_class=_closing(worker_class))
     worker.yielded.connect(work._deliver)
     worker.finished.connect(work._end)
     _going_on.add(work)
     worker.start()
     return work
+
+
+def _closing(worker_class: type) -> type:
+    """Return a worker that closes its generator where it ran, however it ends.
+
+    superqt's drops a generator that napari aborts as the window closes: what the generator
+    cleans up would wait until the worker object itself goes.
+    """
+
+    class Closing(worker_class):  # type: ignore[misc, valid-type]
+        def work(self) -> Any:
+            try:
+                return super().work()
+            finally:
+                self._gen.close()
+
+    return Closing
 
 
 class _CloseWatch(QObject):
