@@ -151,17 +151,17 @@ def test_pause_holds_the_steps_and_resume_goes_on(tile):
     assert len(seen[-1].result.curves) == 8
 
 
-def test_several_starts_are_tried_and_the_better_half_goes_on(tile):
-    result = finished(run_of(tile, starts=3, steps_per_start=4, rounds=2, n_steps=5))
+def test_several_starts_are_tried_and_the_best_ones_agree_on_the_map(tile):
+    run = run_of(tile, starts=4, starts_at_once=2, committee=3, n_steps=20)
+    result = finished(run)
     phases = list(dict.fromkeys(step.phase for step in result.curves))
-    assert phases == [
-        *(f"start {i} of 3" for i in (1, 2, 3)),
-        *(f"round 2, start {i} of 2" for i in (1, 2)),
-        "learning",
-    ]
-    assert [step.step for step in result.curves] == list(range(1, 26))
-    assert all(step.n_steps == 25 for step in result.curves)
-    assert [step.exploring for step in result.curves] == [True] * 20 + [False] * 5
+    assert phases == ["starts 1–2 of 4", "starts 3–4 of 4"]
+    assert [step.step for step in result.curves] == list(range(1, 41))
+    assert all(step.n_steps == 40 for step in result.curves)
+    assert result.stopped_by == "steps"
+    # whatever agrees better with the stain is kept: the consensus, or the best start alone
+    assert int(result.model.network.n_heard) in (1, 3)
+    assert result.choice.score == pytest.approx(result.provenance["channel_score"], abs=1e-6)
 
 
 COLLAPSING = {"seed": 1, "crop_size": 96, "patch_px": 24, "stride_px": 10, "n_steps": 400}

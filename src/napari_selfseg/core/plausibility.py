@@ -6,15 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from napari_selfseg.core.channels import MAP_SIGMA, best_mask
-from napari_selfseg.core.images.stain import (
-    EVIDENCE_SIGMA,
-    nuclear_cue,
-    nuclear_evidence,
-    stain_hue,
-)
+from napari_selfseg.core.images.stain import Stain, nuclear_evidence
 from napari_selfseg.core.instances import LabelSettings
 
 USUAL_UM_PER_PX = 0.25  # taken where the scale is unknown
@@ -22,7 +16,7 @@ MOST_SMOOTHING = 20.0  # px; what the slider allows
 
 
 def suggested_threshold(
-    confidence: NDArray[np.floating[Any]], pixels: NDArray[np.float32]
+    confidence: NDArray[np.floating[Any]], pixels: NDArray[np.float32] | Stain
 ) -> float:
     """Return the threshold whose mask fits the tile's nuclear evidence best, without labels.
 
@@ -34,8 +28,8 @@ def suggested_threshold(
     ----------
     confidence : ndarray, shape (M, N)
         In 0..1, high on objects.
-    pixels : ndarray of float32, shape (M, N, C)
-        Intensity in 0..1.
+    pixels : ndarray of float32, shape (M, N, C), or Stain
+        Intensity in 0..1; a `Stain` is not computed again.
 
     Returns
     -------
@@ -51,7 +45,7 @@ def suggested_threshold(
 
 def suggested_label_settings(
     confidence: NDArray[np.floating[Any]],
-    pixels: NDArray[np.float32],
+    pixels: NDArray[np.float32] | Stain,
     um_per_px: float | None = None,
 ) -> LabelSettings:
     """Return how a learned map is best turned into labels, chosen without labels.
@@ -60,8 +54,8 @@ def suggested_label_settings(
     ----------
     confidence : ndarray, shape (M, N)
         In 0..1, high on objects.
-    pixels : ndarray of float32, shape (M, N, C)
-        Intensity in 0..1.
+    pixels : ndarray of float32, shape (M, N, C), or Stain
+        Intensity in 0..1; a `Stain` is not computed again.
     um_per_px : float, optional
         Microns per pixel; None: unknown.
     """
@@ -74,7 +68,7 @@ def suggested_label_settings(
     )
 
 
-def plausibility(labels: NDArray[np.integer[Any]], pixels: NDArray[np.float32]) -> float:
+def plausibility(labels: NDArray[np.integer[Any]], pixels: NDArray[np.float32] | Stain) -> float:
     """Return how well the objects explain the tile's stain, in amount and in hue.
 
     The geometric mean of two correlations of the mask: with the amount of haematoxylin and with
@@ -88,8 +82,8 @@ def plausibility(labels: NDArray[np.integer[Any]], pixels: NDArray[np.float32]) 
     ----------
     labels : ndarray of integers, shape (M, N)
         0 is background.
-    pixels : ndarray of float32, shape (M, N, C)
-        Intensity in 0..1.
+    pixels : ndarray of float32, shape (M, N, C), or Stain
+        Intensity in 0..1; a `Stain` is not computed again.
 
     Returns
     -------
@@ -97,11 +91,11 @@ def plausibility(labels: NDArray[np.integer[Any]], pixels: NDArray[np.float32]) 
         In -1..1; 0 for a mask that is empty or full.
     """
     mask = labels > 0
-    cue, name = nuclear_cue(pixels)
-    amount = _correlation(mask, gaussian_filter(cue, EVIDENCE_SIGMA))
-    if name != "haematoxylin":
+    stain = Stain.of(pixels)
+    amount = _correlation(mask, stain.amount)
+    if stain.hue is None:
         return amount
-    hue = _correlation(mask, gaussian_filter(stain_hue(pixels), EVIDENCE_SIGMA))
+    hue = _correlation(mask, stain.hue)
     size = float(np.sqrt(abs(amount * hue)))
     return size if min(amount, hue) > 0 else -size
 

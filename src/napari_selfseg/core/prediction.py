@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.memory import keep_freed_memory
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
+from napari_selfseg.core.networks.consensus import Consensus
 from napari_selfseg.core.networks.network_input import network_input
 
 SMALLEST_PIECE = 96  # px; below it a piece is nearly all halo
-PIECE = 384  # px; larger ones fall out of the processor's cache, smaller ones are mostly halo
+PIECE = 1024  # px; smaller ones are mostly halo, this one needs some 200 MB
 
 
 class PredictionStopped(Exception):
@@ -30,6 +32,13 @@ def pieces(rows: slice, columns: slice, size: int = PIECE) -> Iterator[tuple[sli
     for top, bottom in _spans(rows, size):
         for left, right in _spans(columns, size):
             yield slice(top, bottom), slice(left, right)
+
+
+def for_prediction(network: nn.Module) -> nn.Module:
+    """Return a folded copy of a network that can be folded, else the network itself."""
+    if isinstance(network, ConfidenceNetwork | Consensus):
+        return network.folded()
+    return network
 
 
 def predict_region(
@@ -117,8 +126,8 @@ def predict(
     PredictionStopped
         If ``should_stop`` said so.
     """
-    if isinstance(network, ConfidenceNetwork):
-        network = network.folded()
+    keep_freed_memory()
+    network = for_prediction(network)
     maps: NDArray[np.float16] | None = None
     whole = slice(0, tile.shape[0]), slice(0, tile.shape[1])
     for rows, columns in pieces(*whole, piece):

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from napari_selfseg.core.images.stain import nuclear_cue
+from napari_selfseg.core.images.stain import Stain
 
-CUE_SIGMA = 1.0  # px; takes away the noise of the camera and of JPEG, leaves nuclei
 TAIL = 0.5  # percent of the pixels at either end that are clipped to 0 or 1
 FLAT = 1e-5  # a cue that varies less than this holds nothing: 8-bit steps are 100 times larger
 
@@ -35,7 +33,7 @@ class ThresholdStart:
     title: str
 
 
-def threshold_confidence(pixels: NDArray[np.float32]) -> ThresholdStart:
+def threshold_confidence(pixels: NDArray[np.float32] | Stain) -> ThresholdStart:
     """Threshold the nuclear cue of a tile after Otsu, without learning.
 
     The cue is smoothed with a Gaussian of 1 px. Its value is mapped linearly to 0..0.5 below
@@ -45,16 +43,16 @@ def threshold_confidence(pixels: NDArray[np.float32]) -> ThresholdStart:
 
     Parameters
     ----------
-    pixels : ndarray of float32, shape (M, N, C)
-        Intensity in 0..1; C is 1 or 3.
+    pixels : ndarray of float32, shape (M, N, C), or Stain
+        Intensity in 0..1; C is 1 or 3. A `Stain` is not computed again.
 
     Returns
     -------
     ThresholdStart
         Its confidence is 0 everywhere if the cue is the same everywhere.
     """
-    cue, cue_name = nuclear_cue(pixels)
-    smooth = ndimage.gaussian_filter(cue.astype(np.float32, copy=False), CUE_SIGMA, mode="nearest")
+    stain = Stain.of(pixels)
+    smooth, cue_name = stain.amount, stain.cue_and_name[1]
     title = f"Otsu on {cue_name}"
     if np.ptp(smooth) <= FLAT:
         return ThresholdStart(np.zeros(smooth.shape, dtype=np.float32), cue_name, title)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_selfseg.core.channels import ChannelChoice, confidence_of
-from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.channels import confidence_of
+from napari_selfseg.core.images.stain import Stain
 from napari_selfseg.core.methods import TrainingStep
-from napari_selfseg.core.plausibility import plausibility, suggested_label_settings
-from napari_selfseg.core.threshold import ThresholdStart, threshold_confidence
+from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.provenance import build_provenance
 from napari_selfseg.session.request import TrainingRequest
-from napari_selfseg.session.result import RunResult, StoppedBy
+from napari_selfseg.session.result import RunResult, StoppedBy, Suggestion
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,11 +70,14 @@ def finish(
 
     start = time.perf_counter()
     tile = request.tiles[0]
-    maps = predict_within_memory(network, tile, data.image_space, should_stop)
-    choice = monitor.agreement.of(network).choice
-    pixels = tile.read()
-    threshold = threshold_confidence(pixels)
-    scores = label_free_scores(maps, choice, threshold, pixels, tile.um_per_px)
+    with all_cores():
+        maps = predict_within_memory(network, tile, data.image_space, should_stop)
+    choice = monitor.best_choice or monitor.agreement.of(network).choice
+    stain = Stain(tile.read())
+    threshold = threshold_confidence(stain)
+    plain = Suggestion.of_threshold(threshold, stain, tile.um_per_px)
+    learned = Suggestion.of_learned(confidence_of(maps, choice), stain, tile.um_per_px)
+    scores = {"learned": learned.score, "threshold": plain.score}
     seconds = ending.seconds + time.perf_counter() - start
     return RunResult(
         model=TrainedModel(
@@ -106,21 +107,18 @@ def finish(
             scores=scores,
             notes=ending.notes,
         ),
+        suggestion=learned,
     )
 
 
-def label_free_scores(
-    maps: NDArray[np.float16],
-    choice: ChannelChoice,
-    threshold: ThresholdStart,
-    pixels: NDArray[np.float32],
-    um_per_px: float | None,
-) -> dict[str, float]:
-    """Return the plausibility of the learned and of the thresholded labels, -1..1."""
-    learned = confidence_of(maps, choice)
-    of_threshold = label_image(threshold.confidence, LabelSettings.for_scale(um_per_px))
-    of_learned = label_image(learned, suggested_label_settings(learned, pixels, um_per_px))
-    return {
-        "learned": plausibility(of_learned, pixels),
-        "threshold": plausibility(of_threshold, pixels),
-    }
+@contextmanager
+def all_cores() -> Iterator[None]:
+    """Compute with every core: nothing is learned any more, and somebody waits for the map."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads, os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

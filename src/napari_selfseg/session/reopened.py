@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from napari_selfseg.core.channels import confidence_of
+from napari_selfseg.core.images.stain import Stain
 from napari_selfseg.core.images.tile import Tile, TileError
-from napari_selfseg.core.instances import LabelSettings, label_image
-from napari_selfseg.core.plausibility import plausibility, suggested_label_settings
 from napari_selfseg.core.threshold import threshold_confidence
-from napari_selfseg.session.result import RunResult, StoppedBy
+from napari_selfseg.session.result import RunResult, StoppedBy, Suggestion
 from napari_selfseg.session.store import StoredRun
 
 
@@ -53,17 +52,11 @@ def result_of(stored: StoredRun, tile: Tile) -> RunResult:
                 f"{tile.name} is a {kinds[tile.n_channels]} image."
             )
         maps = predict(stored.model.network, tile, stored.model.image_space)
-    pixels = tile.read()
-    threshold = threshold_confidence(pixels)
-    learned = confidence_of(maps, stored.choice)
-    candidates = {
-        "learned": (learned, suggested_label_settings(learned, pixels, tile.um_per_px)),
-        "threshold": (threshold.confidence, LabelSettings.for_scale(tile.um_per_px)),
-    }
-    scores = {
-        name: plausibility(label_image(confidence, settings), pixels)
-        for name, (confidence, settings) in candidates.items()
-    }
+    stain = Stain(tile.read())
+    threshold = threshold_confidence(stain)
+    plain = Suggestion.of_threshold(threshold, stain, tile.um_per_px)
+    learned = Suggestion.of_learned(confidence_of(maps, stored.choice), stain, tile.um_per_px)
+    scores = {"learned": learned.score, "threshold": plain.score}
     told = stored.provenance
     return RunResult(
         model=stored.model,
@@ -83,6 +76,7 @@ def result_of(stored: StoredRun, tile: Tile) -> RunResult:
         recommended="learned" if scores["learned"] >= scores["threshold"] else "threshold",
         seconds=float(told.get("seconds", 0.0)),
         provenance=told,
+        suggestion=learned,
     )
 
 

@@ -10,16 +10,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
+from napari_selfseg.core.images.stain import Stain
 from napari_selfseg.core.images.tile import Tile
-from napari_selfseg.core.instances import LabelSettings
+from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.methods import TrainingStep
-from napari_selfseg.core.plausibility import suggested_label_settings
+from napari_selfseg.core.plausibility import plausibility, suggested_label_settings
 from napari_selfseg.core.threshold import ThresholdStart
 
 if TYPE_CHECKING:
     from napari_selfseg.core.checkpoint import TrainedModel
 
 StoppedBy = Literal["plateau", "collapse", "steps", "user", "unstable"]
+
+
+@dataclass(frozen=True, eq=False)
+class Suggestion:
+    """Labels of a map as they are suggested without labels.
+
+    Parameters
+    ----------
+    settings : LabelSettings
+    labels : ndarray of integers, shape (M, N)
+    score : float
+        How plausible they are, -1..1.
+    """
+
+    settings: LabelSettings
+    labels: NDArray[np.integer[Any]]
+    score: float
+
+    @classmethod
+    def of_learned(
+        cls, confidence: NDArray[np.float32], stain: Stain, um_per_px: float | None
+    ) -> Suggestion:
+        """Suggest labels of a learned map (M, N), high on objects."""
+        settings = suggested_label_settings(confidence, stain, um_per_px)
+        return cls._made(confidence, settings, stain)
+
+    @classmethod
+    def of_threshold(
+        cls, start: ThresholdStart, stain: Stain, um_per_px: float | None
+    ) -> Suggestion:
+        """Suggest labels of the plain threshold."""
+        return cls._made(start.confidence, LabelSettings.for_scale(um_per_px), stain)
+
+    @classmethod
+    def _made(
+        cls, confidence: NDArray[np.float32], settings: LabelSettings, stain: Stain
+    ) -> Suggestion:
+        labels = label_image(confidence, settings)
+        return cls(settings, labels, plausibility(labels, stain))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +93,8 @@ class RunResult:
         From the first step to the end of the last prediction.
     provenance : mapping
         What is stored with the result (no patient data).
+    suggestion : Suggestion, optional
+        Labels of the chosen map; None after another map was taken.
     """
 
     model: TrainedModel
@@ -68,6 +110,7 @@ class RunResult:
     recommended: Literal["learned", "threshold"]
     seconds: float
     provenance: Mapping[str, Any]
+    suggestion: Suggestion | None = None
 
     def confidence(self) -> NDArray[np.float32]:
         """Return the chosen map with its polarity, (M, N), high on objects."""
@@ -76,6 +119,8 @@ class RunResult:
 
     def suggested_label_settings(self) -> LabelSettings:
         """Return how the chosen map is best turned into labels; no labels are needed for it."""
+        if self.suggestion is not None:
+            return self.suggestion.settings
         return suggested_label_settings(self.confidence(), self.tile.read(), self.tile.um_per_px)
 
     def with_choice(self, choice: ChannelChoice) -> RunResult:
@@ -87,4 +132,10 @@ class RunResult:
             "channel_chosen_by": choice.how,
             "labels_used": labels_used,
         }
-        return replace(self, choice=choice, provenance={**self.provenance, **told})
+        same = (choice.channel, choice.inverted) == (self.choice.channel, self.choice.inverted)
+        return replace(
+            self,
+            choice=choice,
+            provenance={**self.provenance, **told},
+            suggestion=self.suggestion if same else None,
+        )

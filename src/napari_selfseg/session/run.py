@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_selfseg.core.images.tile import TileError
 from napari_selfseg.core.images.tissue import check_content
@@ -164,19 +163,21 @@ class TrainingRun:
         stopped_by: StoppedBy = "steps"
         because = f"All {settings.total_steps} steps were taken."
         try:
-            with interruptible(network, self._stop):
-                for step in method.fit(network, data, settings):
-                    steps.append(step)
-                    if step.note:
-                        self._notes.append(step.note)
-                    verdict = monitor.watch(step, network)
-                    yield from self._tell(network, monitor, steps, clock)
-                    if verdict is not None and settings.stop_early:
-                        stopped_by, because = verdict, monitor.reason
-                        break
-                    self._hold(clock)
-                    if self._stop.is_set():
-                        break
+            for step in method.fit(network, data, settings, self._stop.is_set):
+                steps.append(step)
+                if step.note:
+                    self._notes.append(step.note)
+                verdict = monitor.watch(step, network)
+                yield from self._tell(network, monitor, steps, clock)
+                if verdict is not None and settings.stop_early:
+                    stopped_by, because = verdict, monitor.reason
+                    break
+                self._hold(clock)
+                if self._stop.is_set():
+                    break
+            else:
+                if not self._stop.is_set() and steps[-1].exploring:
+                    monitor.measure(len(steps), network)  # what all starts together became
         except TrainingFailed as error:
             if not steps:
                 raise
@@ -219,23 +220,6 @@ class TrainingRun:
         while self._pause.is_set() and not self._stop.wait(PAUSE_POLL):
             pass
         clock.paused_for += time.perf_counter() - start
-
-
-@contextmanager
-def interruptible(network: nn.Module, stop: threading.Event) -> Iterator[None]:
-    """Let a stop end a training step between two blocks of the network."""
-    from napari_selfseg.core.learning.training import StepInterrupted
-
-    def look(module: nn.Module, _inputs: Any) -> None:
-        if module.training and stop.is_set():
-            raise StepInterrupted
-
-    hooks = [part.register_forward_pre_hook(look) for part in network.modules()]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _stopped_by_user(steps: list[TrainingStep], monitor: ConvergenceMonitor) -> str:

@@ -80,9 +80,10 @@ def preset_seconds(
     """
     side = min(settings.crop_size, *tile_shape)
     megapixels = settings.total_steps * settings.batch_size * side**2 / 1e6
+    megapixels *= getattr(settings, "starts_per_step", 1)
     learning = megapixels * report.seconds_per_megapixel_step * BESIDE_LEARNING
     predicting = tile_shape[0] * tile_shape[1] / 1e6 * report.seconds_per_megapixel_predict
-    return learning + 2 * predicting
+    return learning + predicting * (1 + getattr(settings, "committee", 1))
 
 
 def _timing(device: str) -> tuple[float, float]:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_selfseg.core.channels import ChannelChoice, confidence_of
+from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.images.stain import Stain
 from napari_selfseg.core.instances import LabelSettings, label_image
-from napari_selfseg.core.plausibility import plausibility, suggested_label_settings
 from napari_selfseg.core.threshold import ThresholdStart
-from napari_selfseg.session.result import RunResult
+from napari_selfseg.session.result import RunResult, Suggestion
 
 Source = Literal["threshold", "learned"]
 LEARNED_NAME = "SelfSeg labels"
@@ -57,45 +57,32 @@ class Candidate:
         return f"{np.count_nonzero(self.labels) / self.labels.size:.0%} of the tile"
 
 
-def threshold_candidate(
-    start: ThresholdStart, pixels: NDArray[np.float32], um_per_px: float | None
-) -> Candidate:
-    """Return the plain threshold of a tile as a candidate; pixels (M, N, C) in 0..1."""
-    settings = LabelSettings.for_scale(um_per_px)
+def threshold_candidate(start: ThresholdStart, stain: Stain, um_per_px: float | None) -> Candidate:
+    """Return the plain threshold of a tile as a candidate."""
+    made = Suggestion.of_threshold(start, stain, um_per_px)
     name = f"SelfSeg threshold ({start.title})"
-    return _made(name, start.title, start.confidence, settings, settings, pixels)
+    return _candidate(name, start.title, start.confidence, made)
 
 
-def learned_candidate(
-    result: RunResult, pixels: NDArray[np.float32], settings: LabelSettings | None = None
-) -> Candidate:
+def learned_candidate(result: RunResult, settings: LabelSettings | None = None) -> Candidate:
     """Return the chosen map of a result as a candidate.
 
     Parameters
     ----------
     result : RunResult
-    pixels : ndarray of float32, shape (M, N, C)
-        Of its tile, 0..1.
     settings : LabelSettings, optional
         The user's; without them the suggestion is taken.
     """
-    confidence = confidence_of(result.maps, result.choice)
-    suggested = suggested_label_settings(confidence, pixels, result.tile.um_per_px)
-    title = f"map {result.choice.channel + 1}"
-    made = _made(LEARNED_NAME, title, confidence, suggested, settings or suggested, pixels)
-    return replace(made, choice=result.choice)
+    tile, confidence = result.tile, result.confidence()
+    made = result.suggestion or Suggestion.of_learned(
+        confidence, Stain(tile.read()), tile.um_per_px
+    )
+    candidate = _candidate(LEARNED_NAME, f"map {result.choice.channel + 1}", confidence, made)
+    candidate = replace(candidate, choice=result.choice)
+    if settings in (None, made.settings):
+        return candidate
+    return replace(candidate, settings=settings, labels=label_image(confidence, settings))
 
 
-def _made(
-    name: str,
-    title: str,
-    confidence: NDArray[Any],
-    suggested: LabelSettings,
-    settings: LabelSettings,
-    pixels: NDArray[np.float32],
-) -> Candidate:
-    labels = label_image(confidence, suggested)
-    score = plausibility(labels, pixels)
-    if settings != suggested:
-        labels = label_image(confidence, settings)
-    return Candidate(name, title, confidence, suggested, settings, labels, score)
+def _candidate(name: str, title: str, confidence: NDArray[Any], made: Suggestion) -> Candidate:
+    return Candidate(name, title, confidence, made.settings, made.settings, made.labels, made.score)

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.images.stain import Stain
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.result import RunResult
@@ -125,9 +126,9 @@ class TileWork(QObject):
             tile = self.tile_view.tile
 
             def find() -> Any:
-                pixels = tile.read()
+                stain = Stain(tile.read())
                 return "threshold", threshold_candidate(
-                    threshold_confidence(pixels), pixels, tile.um_per_px
+                    threshold_confidence(stain), stain, tile.um_per_px
                 )
 
             self._jobs["threshold"].ask(find)
@@ -161,10 +162,9 @@ class TileWork(QObject):
             self.active = None
 
         def find() -> Any:
-            pixels = result.tile.read()
-            learned = learned_candidate(result, pixels, label_settings)
+            learned = learned_candidate(result, label_settings)
             plain = self.candidates.get("threshold") or threshold_candidate(
-                result.threshold, pixels, result.tile.um_per_px
+                result.threshold, Stain(result.tile.read()), result.tile.um_per_px
             )
             return "result", (learned, plain, edited)
 
@@ -182,9 +182,7 @@ class TileWork(QObject):
     def _make_learned(self, settings: LabelSettings | None) -> None:
         result = self.result
         assert result is not None
-        self._jobs["learned"].ask(
-            lambda: ("learned", learned_candidate(result, result.tile.read(), settings))
-        )
+        self._jobs["learned"].ask(lambda: ("learned", learned_candidate(result, settings)))
 
     def set_label_settings(self, settings: LabelSettings) -> None:
         """Make the active labels anew, from the map that is there."""
@@ -222,7 +220,7 @@ class TileWork(QObject):
             choice = replace(choice, channel=channel, inverted=inverted)
 
         def find() -> Any:
-            found = learned_candidate(result.with_choice(choice), result.tile.read(), None)
+            found = learned_candidate(result.with_choice(choice))
             return f"SelfSeg map {channel + 1}", found.labels
 
         self._extra.ask(find)

@@ -16,7 +16,6 @@ from tests.core.learning.small_training import (
 from torch import nn
 
 from napari_selfseg.core.learning.training import (
-    StepInterrupted,
     TrainingData,
     TrainingFailed,
     choose_device,
@@ -39,8 +38,9 @@ class TestLoop:
         losses = [s.measures["loss"] for s in steps]
         assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
-    def test_phase_and_number_of_steps_can_be_given(self, data):
-        steps = list(training_loop(Small(), towards_dark, data, settings_with(), "trying", 2))
+    def test_phase_can_be_given(self, data):
+        settings = settings_with(n_steps=2)
+        steps = list(training_loop(Small(), towards_dark, data, settings, "trying"))
         assert [(s.phase, s.step, s.n_steps) for s in steps] == [("trying", 1, 2), ("trying", 2, 2)]
 
     def test_one_step_is_one_step_of_adam(self, data):
@@ -166,33 +166,58 @@ def noisy(images, output, generator):
     return loss, {"loss": loss.item()}
 
 
+class StopAt:
+    """Says no ``n`` times and then always yes; remembers who asked."""
+
+    def __init__(self, n):
+        self.left, self.asked = n, 0
+
+    def __call__(self):
+        self.asked += 1
+        self.left -= 1
+        return self.left < 0
+
+
+def questions_of_a_step(data):
+    """How often a step asks whether to stop."""
+    stop = StopAt(10_000)
+    next(training_loop(Small(), towards_dark, data, settings_with(), should_stop=stop))
+    return stop.asked
+
+
 class TestInterruption:
-    @pytest.mark.parametrize("where", [0, 1, 2, 3])
-    def test_leaves_weights_and_buffers_bit_for_bit(self, data, where):
-        model = Small()
-        loop = training_loop(model, towards_dark, data, settings_with())
-        next(loop)
-        next(loop)
-        before = state_of(model)
+    def test_is_asked_forwards_and_backwards(self, data):
+        n_parts = len(list(Small().modules()))
+        assert questions_of_a_step(data) == 2 * n_parts
 
-        def stop(module, inputs):
-            raise StepInterrupted
-
-        model.layers[where].register_forward_pre_hook(stop)
-        assert list(loop) == []
-        assert same(state_of(model), before)
-        assert before["layers.1.num_batches_tracked"] == 2
+    def test_leaves_weights_and_buffers_bit_for_bit(self, data):
+        """Wherever in the third step it comes."""
+        per_step = questions_of_a_step(data)
+        for place in range(per_step):
+            model, stop = Small(), StopAt(2 * per_step + place)
+            loop = training_loop(model, towards_dark, data, settings_with(), should_stop=stop)
+            next(loop)
+            next(loop)
+            before = state_of(model)
+            assert list(loop) == []
+            assert same(state_of(model), before)
+            assert before["layers.1.num_batches_tracked"] == 2
+            assert stop.left == -1  # not asked again
 
     def test_before_the_first_step(self, data):
         model = Small()
         before = state_of(model)
-
-        def stop(module, inputs):
-            raise StepInterrupted
-
-        model.layers[3].register_forward_pre_hook(stop)
-        assert list(training_loop(model, towards_dark, data, settings_with())) == []
+        loop = training_loop(model, towards_dark, data, settings_with(), should_stop=StopAt(0))
+        assert list(loop) == []
         assert same(state_of(model), before)
+
+    def test_no_hook_stays_behind(self, data):
+        model = Small()
+        loop = training_loop(model, towards_dark, data, settings_with(), should_stop=StopAt(99))
+        next(loop)
+        loop.close()
+        hooks = [m._forward_hooks | m._forward_pre_hooks for m in model.modules()]
+        assert not any(hooks)
 
 
 class TestDevice:

@@ -14,12 +14,10 @@ from tests.core.methods.loop_reference import Draws, distances, step_loss
 from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.learning.sampling import SAMPLERS
-from napari_selfseg.core.learning.training import StepInterrupted, TrainingData
-from napari_selfseg.core.methods import patch_contrast
+from napari_selfseg.core.learning.training import TrainingData
 from napari_selfseg.core.methods.patch_contrast import (
     PatchContrast,
     PatchContrastObjective,
-    seed_of_start,
 )
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 
@@ -356,8 +354,8 @@ class TestFit:
             similarity="featurised-cosine",
             patch_px=18,
             stride_px=5,
-            starts=2,
-            steps_per_start=2,
+            starts=3,
+            starts_at_once=2,
             batch_size=2,  # 14 crops of 3 tiles: the first training ends within a round
         )
         data = TrainingData([drawn_tile(seed=s) for s in range(3)])
@@ -451,72 +449,3 @@ class TestPatchesAndCrops:
         settings = tiny(patch_px=40, stride_px=20)
         with pytest.raises(TileError, match="smaller than the 100 × 100 px"):
             trained(settings)
-
-
-class TestStarts:
-    settings = tiny(starts=3, steps_per_start=2, n_steps=2)
-
-    def test_steps_are_counted_through(self):
-        _, steps = trained(self.settings)
-        assert [s.step for s in steps] == list(range(1, 9))
-        assert {s.n_steps for s in steps} == {8}
-        assert self.settings.total_steps == 8
-        phases = [s.phase for s in steps]
-        assert phases[::2] == ["start 1 of 3", "start 2 of 3", "start 3 of 3", "learning"]
-
-    @pytest.mark.parametrize("best", [0, 1, 2])
-    def test_the_one_that_agrees_best_goes_on(self, monkeypatch, best):
-        states = []
-
-        class Agreement:
-            def __init__(self, data):
-                pass
-
-            def of(self, network):
-                states.append(state_of(network))
-                self.score = 0.9 if len(states) == best + 1 else 0.1
-                return self
-
-        monkeypatch.setattr(patch_contrast, "StainAgreement", Agreement)
-        settings = self.settings.model_copy(update={"learning_rate": 1e-12})
-        model, _ = trained(settings)
-        assert len(states) == 3
-        for number, state in enumerate(states):
-            near = torch.allclose(state["head.weight"], model.head.weight, atol=1e-6)
-            assert near == (number == best)
-
-    def test_first_start_has_the_seed_of_the_run_and_no_two_are_alike(self):
-        assert seed_of_start(7, 0) == 7
-        seeds = [seed_of_start(seed, start) for seed in range(20) for start in range(32)]
-        assert len(set(seeds)) == len(seeds)
-        assert all(0 <= seed < 2**31 for seed in seeds)
-
-    @pytest.mark.parametrize("at", [0, 1, 3])
-    def test_an_interrupted_start_ends_the_training(self, monkeypatch, at):
-        """None of the later starts is begun, let alone judged."""
-        judged_starts = []
-        agreement = patch_contrast.StainAgreement
-        monkeypatch.setattr(
-            agreement,
-            "of",
-            lambda self, network, of=agreement.of: judged_starts.append(1) or of(self, network),
-        )
-        data = TrainingData([drawn_tile()])
-        model = PatchContrast().build_model(self.settings)
-        taken = 0
-        stops = []
-
-        def stop(module, inputs):
-            if module.training and taken == at and not stops:
-                stops.append(at)  # a second step would not be interrupted
-                raise StepInterrupted
-
-        model.blocks[2].register_forward_pre_hook(stop)
-        for step in PatchContrast().fit(model, data, self.settings):
-            taken = step.step
-            last = state_of(model)
-        assert taken == at
-        assert len(judged_starts) == at // 2
-        if at == 1:  # nothing else was complete: what was learned so far is kept, bit for bit
-            assert same(state_of(model), last)
-        assert all(value.isfinite().all() for value in model.state_dict().values())

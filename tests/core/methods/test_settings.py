@@ -167,11 +167,13 @@ class TestScale:
 
 class TestTotalSteps:
     def test_one_start_is_just_trained(self):
-        assert PatchContrastSettings(n_steps=30, steps_per_start=9).total_steps == 30
+        settings = PatchContrastSettings(n_steps=30, starts_at_once=9)
+        assert (settings.total_steps, settings.starts_per_step) == (30, 1)
 
-    def test_several_starts_are_tried_first(self):
-        settings = PatchContrastSettings(n_steps=30, starts=4, steps_per_start=9)
-        assert settings.total_steps == 30 + 4 * 9
+    def test_several_starts_share_steps(self):
+        settings = PatchContrastSettings(n_steps=30, starts=7, starts_at_once=3)
+        assert settings.total_steps == 3 * 30
+        assert settings.starts_per_step == pytest.approx(7 / 3)
 
 
 def test_the_methods_table_agrees_with_the_methods():

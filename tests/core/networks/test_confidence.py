@@ -1,9 +1,11 @@
 """The confidence network: its size, its shape and how far it sees."""
 
+import copy
+
 import pytest
 import torch
 
-from napari_selfseg.core.networks.confidence import HALO, ConfidenceNetwork
+from napari_selfseg.core.networks.confidence import HALO, ConfidenceNetwork, joined
 
 
 def n_parameters(network):
@@ -113,3 +115,52 @@ def test_the_folded_copy_predicts_the_same_and_leaves_the_network_alone():
     assert expected.std() > 0.01
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+class TestMembers:
+    """Several networks in one."""
+
+    networks = tuple(network_with(s, n_channels=3, n_confidence_maps=2) for s in range(3))
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_draw_what_each_draws_alone(self, training):
+        together = joined(self.networks).train(training)
+        assert (together.n_members, together.n_confidence_maps, together.width) == (3, 2, 8)
+        assert n_parameters(together) == sum(map(n_parameters, self.networks))
+        images = torch.rand(2, 3, 40, 50)
+        with torch.no_grad():
+            maps = together(images)
+            alone = [copy.deepcopy(one).train(training)(images) for one in self.networks]
+        assert maps.shape == (2, 6, 40, 50)
+        torch.testing.assert_close(maps, torch.cat(alone, 1), atol=1e-5, rtol=1e-5)
+
+    def test_come_back_as_they_were_put_in(self):
+        together = joined(self.networks)
+        for member, network in enumerate(self.networks):
+            state = together.member_state(member)
+            assert state.keys() == network.state_dict().keys()
+            assert all(torch.equal(state[k], v) for k, v in network.state_dict().items())
+
+    def test_are_copies(self):
+        together = joined(self.networks)
+        before = self.networks[1].head.weight.clone()
+        with torch.no_grad():
+            together.head.weight.zero_()
+        assert torch.equal(self.networks[1].head.weight, before)
+
+    def test_teach_each_other_nothing(self):
+        together = joined(self.networks).train()
+        together(torch.rand(2, 3, 32, 32))[:, 2:4].square().sum().backward()  # of the second one
+        for parameter in together.parameters():
+            first, second, third = parameter.grad.chunk(3)
+            assert not first.any()
+            assert second.any()
+            assert not third.any()
+
+    def test_fold_as_one_does(self):
+        together = joined(self.networks)
+        with torch.no_grad():
+            together(torch.rand(2, 3, 48, 48))
+            together.eval()
+            images = torch.rand(1, 3, 40, 40)
+            assert torch.allclose(together.folded()(images), together(images), atol=1e-5)

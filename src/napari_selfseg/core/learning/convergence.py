@@ -19,11 +19,14 @@ from napari_selfseg.core.channels import ChannelChoice, best_of, confidence_of, 
 from napari_selfseg.core.images.stain import nuclear_evidence
 from napari_selfseg.core.learning.training import TrainingData
 from napari_selfseg.core.methods import TrainingStep
+from napari_selfseg.core.networks.confidence import ConfidenceNetwork
+from napari_selfseg.core.prediction import for_prediction
 
 LEAST_CROPS, MOST_CROPS = 6, 16  # one of every tile, where there are that many
 CROP = 160  # px; six of them cost less than a step of training
 N_BINS = 64
 MEASURE_EVERY = 10  # steps
+JUDGE_EVERY = 20  # steps, of several starts at once: a tenth of their time; 10 found none better
 
 COLLAPSE_MARGIN = 0.1  # how far below its best the agreement may fall
 COLLAPSE_PATIENCE = 2  # measurements in a row
@@ -86,22 +89,33 @@ class StainAgreement:
 
     def of(self, network: nn.Module) -> Agreement:
         """Return the agreement of the network as it is, with running batch statistics."""
-        was_training = network.training
-        device = next(network.parameters()).device
-        network.eval()
-        try:
-            with torch.inference_mode():
-                predicted = [network(crop[None].to(device))[0] for crop in self.crops]
-        finally:
-            network.train(was_training)
-        maps = [one.float().cpu().numpy() for one in predicted]
-        # every crop has its own best threshold: slides differ in how strongly they are stained
-        choice = best_of(
-            np.mean([mask_agreement(m, c) for m, c in zip(maps, self.cues, strict=True)], axis=0)
-        )
+        maps = self._maps(network)
+        choice = best_of(self._signed(maps))
         chosen = np.stack([confidence_of(m, choice) for m in maps])
         histogram, _ = np.histogram(chosen, bins=N_BINS, range=(0, 1))
         return Agreement(choice, histogram.astype(np.int64))
+
+    def of_members(self, network: ConfidenceNetwork) -> list[ChannelChoice]:
+        """Return the best map of each of a network's members, as `of` finds a single one's."""
+        signed = self._signed(self._maps(network))
+        return [best_of(of_member) for of_member in np.split(signed, network.n_members)]
+
+    def _maps(self, network: nn.Module) -> list[NDArray[np.float32]]:
+        predicting = for_prediction(network)
+        was_training = predicting.training
+        device = next(network.parameters()).device
+        predicting.eval()
+        try:
+            with torch.inference_mode():
+                predicted = [predicting(crop[None].to(device))[0] for crop in self.crops]
+        finally:
+            predicting.train(was_training)
+        return [one.float().cpu().numpy() for one in predicted]
+
+    def _signed(self, maps: list[NDArray[np.float32]]) -> NDArray[np.float64]:
+        # every crop has its own best threshold: slides differ in how strongly they are stained
+        agreements = [mask_agreement(m, c) for m, c in zip(maps, self.cues, strict=True)]
+        return np.asarray(np.mean(agreements, axis=0))
 
 
 @dataclass
@@ -117,6 +131,7 @@ class ConvergenceMonitor:
     last: Agreement | None = None
     best_score: float = -1.0
     best_step: int = 0
+    best_choice: ChannelChoice | None = None
     reason: str = ""
     _best_state: dict[str, Tensor] = field(default_factory=dict)
     _phase: str = ""
@@ -140,7 +155,8 @@ class ConvergenceMonitor:
         self._steps_in_phase += 1
         if "separation" in step.measures and "entropy" in step.measures:
             self._curves.append((step.measures["entropy"], step.measures["separation"]))
-        if step.step % MEASURE_EVERY == 0 or step.step == step.n_steps:
+        every = JUDGE_EVERY if step.exploring else MEASURE_EVERY
+        if step.step % every == 0 or step.step == step.n_steps:
             self.measure(step.step, network)
             if step.exploring:
                 return None
@@ -166,6 +182,7 @@ class ConvergenceMonitor:
         score = self.last.score
         if score > self.best_score:
             self.best_score, self.best_step = score, step
+            self.best_choice = self.last.choice
             self._best_state = {
                 name: value.detach().to("cpu", copy=True)
                 for name, value in network.state_dict().items()

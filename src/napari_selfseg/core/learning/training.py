@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_selfseg.core.images.tile import Tile, TileError
+from napari_selfseg.core.memory import keep_freed_memory
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import TrainingSettings
 from napari_selfseg.core.networks.network_input import network_input
@@ -23,12 +25,17 @@ LEAST_CROP = 128  # px; below it a step teaches little
 OUT_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
 
 
+def never() -> bool:
+    """Stand for a training that nobody stops."""
+    return False
+
+
 class TrainingFailed(Exception):
     """Training cannot go on; the message is one sentence for the user."""
 
 
 class StepInterrupted(Exception):
-    """Raised inside a step (by a hook of the network) to throw the step away and end."""
+    """Raised inside a step, by a hook of the network, to throw the step away and end."""
 
 
 class Objective(Protocol):
@@ -116,14 +123,15 @@ def training_loop(
     data: TrainingData,
     settings: TrainingSettings,
     phase: str = "learning",
-    n_steps: int | None = None,
+    should_stop: Callable[[], bool] = never,
 ) -> Iterator[TrainingStep]:
     """Train ``model`` in place with Adam; yield after every step.
 
     A non-finite output, loss or gradient brings back the last good weights and lowers the rate,
     once. When memory runs out the batch is halved, then the crop, and at last the training goes
-    on on the processor; the step's note says so. A step that is interrupted by
-    `StepInterrupted` is thrown away: weights and buffers stay as they were before it.
+    on on the processor; the step's note says so. ``should_stop`` is asked between the parts of
+    the network, forwards and backwards; a step that it ends is thrown away: weights and buffers
+    stay as they were before it.
 
     Parameters
     ----------
@@ -135,8 +143,8 @@ def training_loop(
     settings : TrainingSettings
     phase : str
         Name of this part of the training, for the curves.
-    n_steps : int, optional
-        Instead of ``settings.n_steps``.
+    should_stop : callable
+        May be asked in any thread that computes.
 
     Raises
     ------
@@ -144,17 +152,39 @@ def training_loop(
         If the training is not finite a second time, or memory is not even enough for the
         smallest crops on the processor. The model holds the last good weights.
     """
-    n_steps = settings.n_steps if n_steps is None else n_steps
+    keep_freed_memory()
     trained = nn.ModuleList([model])
     if isinstance(objective, nn.Module):
         trained.append(objective)
     loop = _Loop(trained, objective, data, settings)
-    for step in range(1, n_steps + 1):
-        try:
-            measures, note = loop.step()
-        except StepInterrupted:
-            return
-        yield TrainingStep(phase, step, n_steps, measures, note=note)
+    with interruptible(model, should_stop):
+        for step in range(1, settings.n_steps + 1):
+            try:
+                measures, note = loop.step()
+            except StepInterrupted:
+                return
+            yield TrainingStep(phase, step, settings.n_steps, measures, note=note)
+
+
+@contextmanager
+def interruptible(network: nn.Module, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Let a training step end between two parts of the network, forwards and backwards."""
+
+    def look(module: nn.Module, *_: Any) -> None:
+        if module.training and should_stop():
+            raise StepInterrupted
+
+    def look_back(module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda _gradient: look(module))
+
+    hooks = [part.register_forward_pre_hook(look) for part in network.modules()]
+    hooks += [part.register_forward_hook(look_back) for part in network.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class _Loop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -42,11 +42,16 @@ class SegmentationMethod(Protocol):
         ...
 
     def fit(
-        self, model: nn.Module, data: TrainingData, settings: TrainingSettings
+        self,
+        model: nn.Module,
+        data: TrainingData,
+        settings: TrainingSettings,
+        should_stop: Callable[[], bool] = ...,
     ) -> Iterator[TrainingStep]:
         """Train ``model`` in place; yield after every optimiser step.
 
-        Stopping at any yield leaves a usable model.
+        Stopping at any yield leaves a usable model. ``should_stop`` can end the training in the
+        middle of a step, which is then thrown away.
         """
         ...
 

@@ -7,18 +7,15 @@ of the method; the objective is verified in the tests against a loop version.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from napari_selfseg.core.images.tile import TileError
 from napari_selfseg.core.images.tissue import STRIDES
 from napari_selfseg.core.learning import contrast as contrasting
-from napari_selfseg.core.learning.convergence import StainAgreement
 from napari_selfseg.core.learning.sampling import (
     SAMPLERS,
     Sampler,
@@ -26,10 +23,12 @@ from napari_selfseg.core.learning.sampling import (
     gather_patches,
     patch_means,
 )
-from napari_selfseg.core.learning.training import TrainingData, training_loop
+from napari_selfseg.core.learning.starts import try_starts
+from napari_selfseg.core.learning.training import TrainingData, never, training_loop
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
+from napari_selfseg.core.networks.consensus import Consensus, Opinion
 from napari_selfseg.core.networks.featuriser import PatchFeaturiser
 
 
@@ -232,9 +231,24 @@ class PatchContrast:
     needs_annotation: ClassVar[bool] = False
     Settings: ClassVar[type[TrainingSettings]] = PatchContrastSettings
 
-    def build_model(self, settings: TrainingSettings, n_channels: int = 3) -> ConfidenceNetwork:
-        """Return an untrained `ConfidenceNetwork`, its weights drawn from the seed."""
+    def build_model(self, settings: TrainingSettings, n_channels: int = 3) -> nn.Module:
+        """Return an untrained network, its weights drawn from the seed.
+
+        A `Consensus` if several starts are to agree, otherwise a `ConfidenceNetwork`.
+        """
         assert isinstance(settings, PatchContrastSettings)
+        network = self.build_network(settings, n_channels)
+        n_members = min(settings.committee, settings.starts)
+        if n_members == 1:
+            return network
+        consensus = Consensus(n_members, n_channels, settings.n_confidence_maps)
+        consensus.listen_to([Opinion(network.state_dict(), channel=0, inverted=False)])
+        return consensus
+
+    def build_network(
+        self, settings: PatchContrastSettings, n_channels: int = 3
+    ) -> ConfidenceNetwork:
+        """Return the untrained network of one start, its weights drawn from the seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             return ConfidenceNetwork(n_channels, settings.n_confidence_maps)
@@ -269,94 +283,33 @@ class PatchContrast:
         return objective
 
     def fit(
-        self, model: nn.Module, data: TrainingData, settings: TrainingSettings
+        self,
+        model: nn.Module,
+        data: TrainingData,
+        settings: TrainingSettings,
+        should_stop: Callable[[], bool] = never,
     ) -> Iterator[TrainingStep]:
         """Train ``model`` in place, one `TrainingStep` per optimiser step.
 
-        With several starts, each is trained for a few steps first; the one whose best map
-        agrees most with the stain goes on. That choice uses no labels.
+        With several starts, ``model`` is at any time the one that agreed best with the stain so
+        far, and in the end the consensus of the best few. That choice uses no labels.
         """
         assert isinstance(settings, PatchContrastSettings)
         data.restart()
-        done = 0
-        if settings.starts > 1:
-            complete = yield from self._try_starts(model, data, settings)
-            if not complete:
-                return
-            done = settings.exploring_steps
         objective = self.build_objective(settings, data)
-        for step in training_loop(model, objective, data, settings):
-            yield replace(step, step=step.step + done, n_steps=settings.total_steps)
+        if settings.starts == 1:
+            yield from training_loop(model, objective, data, settings, should_stop=should_stop)
+            return
 
-    def _try_starts(
-        self, model: nn.Module, data: TrainingData, settings: PatchContrastSettings
-    ) -> Generator[TrainingStep, None, bool]:
-        """Train every start for a few steps and leave the most promising one in ``model``.
+        def build(seed: int) -> ConfidenceNetwork:
+            return self.build_network(settings.model_copy(update={"seed": seed}), data.n_channels)
 
-        After every round but the last the better half of the starts goes on for as many steps
-        (successive halving, Jamieson and Talwalkar, AISTATS 2016).
+        def take_over(opinions: list[Opinion]) -> None:
+            device = opinions[0].state["head.weight"].device
+            model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if isinstance(model, Consensus):
+                model.listen_to(opinions)
+            else:
+                model.load_state_dict(opinions[0].state)
 
-        Return whether all were tried: a start that is interrupted ends it, and the most
-        promising one so far is left (the interrupted one if there is no other).
-        """
-        agreement = StainAgreement(data)
-        done = 0
-        starts = [_Start(i) for i in range(settings.starts)]
-        for n_round in range(settings.rounds):
-            for place, start in enumerate(starts, 1):
-                seed = seed_of_start(settings.seed, start.number + n_round * settings.starts)
-                beginning = settings.model_copy(update={"seed": seed})
-                if not start.state:
-                    fresh = self.build_model(beginning, data.n_channels)
-                    start.state = fresh.state_dict()
-                model.load_state_dict(start.state)
-                taken = 0
-                for step in training_loop(
-                    model,
-                    self.build_objective(beginning, data),
-                    data,
-                    beginning,
-                    _phase(n_round, place, len(starts)),
-                    settings.steps_per_start,
-                ):
-                    taken, done = step.step, done + 1
-                    yield replace(step, step=done, n_steps=settings.total_steps, exploring=True)
-                if taken < settings.steps_per_start:
-                    _leave_best(starts, model)
-                    return False
-                start.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-                start.score = agreement.of(model).score
-            starts.sort(key=lambda start: -start.score)
-            starts = starts[: -(-len(starts) // 2)]
-        _leave_best(starts, model)
-        return True
-
-
-@dataclass
-class _Start:
-    """One random beginning: its number, its weights and the agreement they reached."""
-
-    number: int
-    state: dict[str, Tensor] = field(default_factory=dict)
-    score: float = -1.0
-
-
-def _leave_best(starts: list[_Start], model: nn.Module) -> None:
-    best = max(starts, key=lambda start: start.score)
-    if best.score >= 0:
-        model.load_state_dict(best.state)
-
-
-def _phase(n_round: int, place: int, n_starts: int) -> str:
-    which = "start" if n_round == 0 else f"round {n_round + 1}, start"
-    return f"{which} {place} of {n_starts}"
-
-
-def seed_of_start(seed: int, start: int) -> int:
-    """Return the seed of one of several starts; the first has the run's own.
-
-    Neighbouring runs share no start, so that five seeds are five independent trials.
-    """
-    if start == 0:
-        return seed
-    return int(np.random.SeedSequence([seed, start]).generate_state(1)[0] >> 1)
+        yield from try_starts(build, objective, data, settings, take_over, should_stop)

@@ -148,40 +148,35 @@ class PatchContrastSettings(TrainingSettings):
         ge=1,
         le=64,
         title="Starts",
-        description="How many random beginnings are tried for a few steps; the one whose map "
-        "agrees best with the stain goes on. Starts differ a lot.",
+        description="How many random beginnings are tried, each for all the steps. They differ a "
+        "lot; the ones whose maps agree best with the stain are kept.",
     )
-    steps_per_start: int = Field(
-        25,
+    starts_at_once: int = Field(
+        3,
         ge=1,
-        le=10_000,
-        title="Steps per start",
-        description="How long each beginning is tried before one is chosen.",
+        le=64,
+        title="Starts at once",
+        description="How many starts are trained together. A graphics card likes more; beyond "
+        "three a processor gets slower.",
     )
-    rounds: int = Field(
-        1,
+    committee: int = Field(
+        3,
         ge=1,
-        le=8,
-        title="Rounds",
-        description="After each round but the last, the better half of the starts goes on for as "
-        "many steps again. More rounds find good starts cheaper.",
+        le=16,
+        title="Starts that agree",
+        description="How many of the best starts draw the final map together, as their mean. "
+        "More are steadier, and slower on large images.",
     )
 
     @property
     def total_steps(self) -> int:
-        """The steps of all starts that are tried, and of the one that goes on."""
-        return self.n_steps + self.exploring_steps
+        """The steps of all batches of starts together."""
+        return self.n_steps * -(-self.starts // self.starts_at_once)
 
     @property
-    def exploring_steps(self) -> int:
-        """The steps of all starts in all rounds; 0 if there is one start only."""
-        if self.starts == 1:
-            return 0
-        left, total = self.starts, 0
-        for _ in range(self.rounds):
-            total += left * self.steps_per_start
-            left = -(-left // 2)
-        return total
+    def starts_per_step(self) -> float:
+        """How many starts a step trains, on average: what it costs more than a single one's."""
+        return self.starts * self.n_steps / self.total_steps
 
     @model_validator(mode="after")
     def _featuriser_needs_pixels(self) -> Self:
@@ -221,13 +216,12 @@ _SMALL_CROPS: dict[str, Any] = {
     "patch_um": 6.0,
     "patch_px": 24,
     "stride_px": 10,
-    "steps_per_start": 40,
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {**_SMALL_CROPS, "starts": 3, "steps_per_start": 25, "n_steps": 30},
-    "standard": {**_SMALL_CROPS, "starts": 8, "n_steps": 60},
-    "thorough": {**_SMALL_CROPS, "starts": 32, "steps_per_start": 50, "n_steps": 150},
+    "quick": {**_SMALL_CROPS, "starts": 3, "n_steps": 40, "committee": 2},
+    "standard": {**_SMALL_CROPS, "starts": 12, "n_steps": 60},
+    "thorough": {**_SMALL_CROPS, "starts": 30, "n_steps": 100, "committee": 5},
     "as-published": {
         "n_steps": 150,
         "batch_size": 10,

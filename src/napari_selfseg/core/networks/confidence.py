@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -12,18 +13,36 @@ DILATIONS = (1, 2, 3, 5, 10, 20)
 HALO = 1 + 2 * sum(DILATIONS)  # 83 px: how far one output pixel sees, on each side
 
 
-def _block(n_in: int, n_out: int, dilation: int) -> nn.Sequential:
-    convolution = nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation, bias=False)
+def joined(networks: Sequence[ConfidenceNetwork]) -> ConfidenceNetwork:
+    """Return one network whose members are copies of these, each of one member and alike."""
+    first = networks[0]
+    network = ConfidenceNetwork(
+        first.n_channels, first.n_confidence_maps, first.width, n_members=len(networks)
+    )
+    states = [one.state_dict() for one in networks]
+    network.load_state_dict(
+        {
+            name: torch.cat([state[name] for state in states]) if value.ndim else value
+            for name, value in states[0].items()
+        }
+    )
+    return network
+
+
+def _block(n_in: int, n_out: int, dilation: int, groups: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(
+        n_in, n_out, 3, padding=dilation, dilation=dilation, groups=groups, bias=False
+    )
     return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.ELU())
 
 
 class ResidualBlock(nn.Module):
     """Two dilated convolutions with batch normalisation and ELU, added to the input."""
 
-    def __init__(self, width: int, dilation: int) -> None:
+    def __init__(self, width: int, dilation: int, groups: int = 1) -> None:
         super().__init__()
-        self.first = _block(width, width, dilation)
-        self.second = _block(width, width, dilation)
+        self.first = _block(width, width, dilation, groups)
+        self.second = _block(width, width, dilation, groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, width, M, N) to the same shape."""
@@ -33,6 +52,10 @@ class ResidualBlock(nn.Module):
 
 class ConfidenceNetwork(nn.Module):
     """Map a tile (B, C, M, N) in 0..1 to K confidence maps (B, K, M, N) in 0..1.
+
+    Several networks of this kind fit into one, as groups of its convolutions: they see the same
+    tile, share nothing, and one step trains them all. The maps then come member by member,
+    (B, S · K, M, N).
 
     A 3×3 stem, six residual blocks with dilations 1, 2, 3, 5, 10 and 20, and a 1×1 head with
     sigmoids; the receptive field is 167 px. With 8 features and K = 4 on RGB it has 7,372
@@ -47,6 +70,8 @@ class ConfidenceNetwork(nn.Module):
         K.
     width : int
         Features per layer.
+    n_members : int
+        S, how many networks this is.
 
     References
     ----------
@@ -56,11 +81,18 @@ class ConfidenceNetwork(nn.Module):
 
     halo = HALO
 
-    def __init__(self, n_channels: int = 3, n_confidence_maps: int = 4, width: int = 8) -> None:
+    def __init__(
+        self,
+        n_channels: int = 3,
+        n_confidence_maps: int = 4,
+        width: int = 8,
+        n_members: int = 1,
+    ) -> None:
         super().__init__()
-        self.stem = _block(n_channels, width, 1)
-        self.blocks = nn.Sequential(*(ResidualBlock(width, d) for d in DILATIONS))
-        self.head = nn.Conv2d(width, n_confidence_maps, 1)
+        self.n_members, n_features = n_members, width * n_members
+        self.stem = _block(n_channels, n_features, 1)
+        self.blocks = nn.Sequential(*(ResidualBlock(n_features, d, n_members) for d in DILATIONS))
+        self.head = nn.Conv2d(n_features, n_confidence_maps * n_members, 1, groups=n_members)
 
     @property
     def n_channels(self) -> int:
@@ -70,13 +102,25 @@ class ConfidenceNetwork(nn.Module):
         return convolution.in_channels
 
     @property
+    def width(self) -> int:
+        """Features per layer of every member."""
+        return self.head.in_channels // self.n_members
+
+    @property
     def n_confidence_maps(self) -> int:
-        """K, how many maps come out."""
-        return self.head.out_channels
+        """K, how many maps every member draws."""
+        return self.head.out_channels // self.n_members
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, M, N) to (B, K, M, N)."""
+        """Map (B, C, M, N) to (B, S · K, M, N)."""
         return torch.sigmoid(self.head(self.blocks(self.stem(x))))
+
+    def member_state(self, member: int) -> dict[str, Tensor]:
+        """Return a copy of one member's state, for a network of one member."""
+        return {
+            name: (value.chunk(self.n_members)[member] if value.ndim else value).detach().clone()
+            for name, value in self.state_dict().items()
+        }
 
     def folded(self) -> ConfidenceNetwork:
         """Return a copy for prediction only, with batch normalisation inside the convolutions.

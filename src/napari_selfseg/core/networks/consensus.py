@@ -1,0 +1,95 @@
+"""Several confidence networks that agree on one map of the objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from napari_selfseg.core.networks.confidence import HALO, ConfidenceNetwork
+
+
+class Opinion(NamedTuple):
+    """One network's weights, and which of its maps is the object."""
+
+    state: dict[str, Tensor]
+    channel: int
+    inverted: bool  # the object is where the map is low
+
+
+class Consensus(nn.Module):
+    """Map a tile (B, C, M, N) in 0..1 to K confidence maps (B, K, M, N) in 0..1.
+
+    The maps are those of the leading network, but the one that is the object is the mean of
+    all networks' maps of the object, each turned so that it is high where the leader's is.
+    Networks that began differently err differently, and the mean errs less (an ensemble,
+    Lakshminarayanan et al., NeurIPS 2017).
+
+    Parameters
+    ----------
+    n_members : int
+        How many networks there is room for; until `listen_to` only the first is asked.
+    n_channels : int
+        C, 1 for grey and 3 for RGB.
+    n_confidence_maps : int
+        K.
+    """
+
+    halo = HALO
+    channels: Tensor
+    inverted: Tensor
+    n_heard: Tensor
+
+    def __init__(self, n_members: int, n_channels: int = 3, n_confidence_maps: int = 4) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(
+            ConfidenceNetwork(n_channels, n_confidence_maps) for _ in range(n_members)
+        )
+        self.register_buffer("channels", torch.zeros(n_members, dtype=torch.int64))
+        self.register_buffer("inverted", torch.zeros(n_members, dtype=torch.bool))
+        self.register_buffer("n_heard", torch.ones((), dtype=torch.int64))
+
+    def listen_to(self, opinions: Sequence[Opinion]) -> None:
+        """Take over these networks, the leading one first; at most as many as there is room."""
+        for place, (member, opinion) in enumerate(zip(self.members, opinions, strict=False)):
+            member.load_state_dict(opinion.state)
+            self.channels[place] = opinion.channel
+            self.inverted[place] = opinion.inverted
+        self.n_heard.fill_(min(len(opinions), len(self.members)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, M, N) to (B, K, M, N)."""
+        maps: Tensor = self.members[0](x)
+        if int(self.n_heard) == 1:
+            return maps
+        return maps.index_copy(1, self.channels[:1], self.objects(x, maps).mean(1, keepdim=True))
+
+    def objects(self, x: Tensor, maps: Tensor | None = None) -> Tensor:
+        """Return every heard member's map of the object, (B, n, M, N), all turned alike.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, M, N)
+        maps : Tensor, optional, shape (B, K, M, N)
+            Of the leading member, if they are known already.
+        """
+        heard = []
+        for place, member in enumerate(self.members[: int(self.n_heard)]):
+            of_member = maps if place == 0 and maps is not None else member(x)
+            one = of_member[:, self.channels[place]]
+            heard.append(1 - one if self.inverted[place] != self.inverted[0] else one)
+        return torch.stack(heard, 1)
+
+    def folded(self) -> Consensus:
+        """Return a copy for prediction only (see `ConfidenceNetwork.folded`)."""
+        first = self.members[0]
+        assert isinstance(first, ConfidenceNetwork)
+        copy = Consensus(len(self.members), first.n_channels, first.n_confidence_maps)
+        copy.load_state_dict(self.state_dict())
+        copy.to(self.channels.device)
+        copy.members = nn.ModuleList(
+            member.folded() for member in self.members if isinstance(member, ConfidenceNetwork)
+        )
+        return copy.eval().requires_grad_(False)

@@ -1,0 +1,211 @@
+"""Several starts: trained as if each were alone, ranked without labels, the best ones kept."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.learning import starts as starts_module
+from napari_selfseg.core.learning.convergence import StainAgreement
+from napari_selfseg.core.learning.starts import EveryMember, Ranking, seed_of_start
+from napari_selfseg.core.learning.training import TrainingData, training_loop
+from napari_selfseg.core.methods.patch_contrast import PatchContrast
+from napari_selfseg.core.methods.settings import PatchContrastSettings
+from napari_selfseg.core.networks.confidence import ConfidenceNetwork, joined
+from napari_selfseg.core.networks.consensus import Consensus
+
+
+@pytest.fixture(scope="module")
+def data():
+    return TrainingData([Tile(drawn_he_tile(96, 96, n_nuclei=12, seed=1)[0], 255)])
+
+
+def settings_with(**changes):
+    usual = {
+        "patch_px": 8,
+        "patch_um": None,
+        "stride_px": 4,
+        "crop_size": 32,
+        "batch_size": 3,
+        "n_draws": 5,
+        "n_confidence_maps": 2,
+        "n_steps": 2,
+        "starts": 5,
+        "starts_at_once": 2,
+        "committee": 2,
+        "device": "cpu",
+    }
+    return PatchContrastSettings(**(usual | changes))
+
+
+def networks(n):
+    return [PatchContrast().build_network(settings_with(seed=seed)) for seed in range(n)]
+
+
+def same(state, other):
+    return all(torch.equal(value, other[name]) for name, value in state.items())
+
+
+class TestEveryMember:
+    def test_each_learns_what_it_would_learn_alone(self, data):
+        """An objective that draws nothing: the crops are the same for all."""
+
+        def towards_dark(images, maps, generator):
+            loss = (maps - (1 - images.mean(1, keepdim=True))).square().mean()
+            return loss, {"loss": loss.item()}
+
+        settings = settings_with(n_steps=4, learning_rate=1e-2)
+        together = joined(networks(3))
+        steps = list(training_loop(together, EveryMember(towards_dark, 3), data, settings))
+        for member, alone in enumerate(networks(3)):
+            told = list(training_loop(alone, towards_dark, data, settings))
+            state = together.member_state(member)
+            for name, value in alone.state_dict().items():
+                torch.testing.assert_close(state[name], value, atol=1e-3, rtol=1e-3)
+            if member == 0:
+                losses = [s.measures["loss"] for s in told]
+                assert [s.measures["loss"] for s in steps] == pytest.approx(losses, abs=1e-4)
+
+    @pytest.mark.parametrize(("has_loss", "told"), [((1, 1, 1), 0), ((0, 1, 1), 1), ((0, 0, 1), 2)])
+    def test_a_member_without_a_loss_is_left_out(self, has_loss, told):
+        def objective(images, maps, generator):
+            member = int(maps[0, 0, 0, 0])
+            loss = maps.sum() if has_loss[member] else None
+            return loss, {"member": member}
+
+        maps = torch.arange(3.0).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+        loss, measures = EveryMember(objective, 3)(None, maps, None)
+        assert loss == sum(4 * member for member in range(3) if has_loss[member])
+        assert measures == {"member": told}
+
+    def test_nobody_has_a_loss(self):
+        maps = torch.zeros(1, 3, 2, 2)
+        loss, measures = EveryMember(lambda *_: (None, {"a": 1.0}), 3)(None, maps, None)
+        assert loss is None
+        assert measures == {"a": 1.0}
+
+
+class TestRanking:
+    def test_members_are_judged_as_networks_are(self, data):
+        agreement = StainAgreement(data)
+        each = networks(3)
+        choices = agreement.of_members(joined(each))
+        for choice, network in zip(choices, each, strict=True):
+            alone = agreement.of(network).choice
+            assert (choice.channel, choice.inverted) == (alone.channel, alone.inverted)
+            assert choice.score == pytest.approx(alone.score, abs=1e-3)
+
+    def test_the_best_state_of_every_start_is_kept(self):
+        """Start 0 is best at its second judgement, start 1 at its first, start 2 at its third."""
+        scores = iter([(0.3, 0.6, 0.1), (0.5, 0.2, 0.2), (0.4, 0.4, 0.9)])
+
+        class Judge:
+            def of_members(self, network):
+                return [
+                    ChannelChoice(m, m == 1, s, "guess", ()) for m, s in enumerate(next(scores))
+                ]
+
+        ranking = Ranking(Judge())
+        seen = []
+        for _ in range(3):
+            network = joined([ConfidenceNetwork(3, 3) for _ in range(3)])
+            seen.append(network)
+            ranking.judge(network, range(3))
+        third, second, first = ranking.best(9)
+        assert same(third.state, seen[2].member_state(2))
+        assert same(second.state, seen[0].member_state(1))
+        assert same(first.state, seen[1].member_state(0))
+        assert [(o.channel, o.inverted) for o in (third, second, first)] == [
+            (2, False),
+            (1, True),
+            (0, False),
+        ]
+        assert len(ranking.best(2)) == 2
+
+
+class TestFit:
+    def test_steps_are_counted_through(self, data):
+        settings = settings_with()
+        model = PatchContrast().build_model(settings)
+        steps = list(PatchContrast().fit(model, data, settings))
+        assert [s.step for s in steps] == list(range(1, 7))
+        assert {s.n_steps for s in steps} == {6}
+        phases = ["starts 1–2 of 5", "starts 3–4 of 5", "starts 5–5 of 5"]
+        assert [s.phase for s in steps][::2] == phases
+        assert all(s.exploring for s in steps)
+
+    def test_the_model_is_the_best_start_and_then_the_consensus(self, monkeypatch, data):
+        offered = []
+        listen = Consensus.listen_to
+        monkeypatch.setattr(
+            Consensus, "listen_to", lambda self, o: offered.append(o) or listen(self, o)
+        )
+        settings = settings_with()
+        model = PatchContrast().build_model(settings)
+        for _ in PatchContrast().fit(model, data, settings):
+            assert int(model.n_heard) == 1
+        assert int(model.n_heard) == 2
+        agreement = StainAgreement(data)
+        scores = []
+        for opinion in offered[-1]:
+            network = PatchContrast().build_network(settings)
+            network.load_state_dict(opinion.state)
+            choice = agreement.of(network).choice
+            assert (choice.channel, choice.inverted) == (opinion.channel, opinion.inverted)
+            scores.append(choice.score)
+        assert scores[0] >= scores[1] > 0
+
+    def test_a_committee_of_one_is_a_plain_network(self, data):
+        settings = settings_with(committee=1)
+        model = PatchContrast().build_model(settings)
+        before = model.head.weight.clone()
+        list(PatchContrast().fit(model, data, settings))
+        assert isinstance(model, ConfidenceNetwork)
+        assert not torch.equal(model.head.weight, before)
+
+    @pytest.mark.parametrize("at", [1, 2, 3])
+    def test_a_stop_ends_it_and_the_best_start_so_far_stays(self, monkeypatch, data, at):
+        """No later start is begun, and there is no consensus of starts that were not tried."""
+        settings = settings_with()
+        model = PatchContrast().build_model(settings)
+        taken = []
+        for step in PatchContrast().fit(model, data, settings, lambda: len(taken) == at):
+            taken.append(step)
+        assert len(taken) == at
+        assert int(model.n_heard) == 1
+        fresh = PatchContrast().build_model(settings)
+        assert not torch.equal(model.members[0].head.weight, fresh.members[0].head.weight)
+        assert all(value.isfinite().all() for value in model.state_dict().values())
+
+    def test_a_stop_before_the_first_step(self, data):
+        settings = settings_with()
+        model = PatchContrast().build_model(settings)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        assert list(PatchContrast().fit(model, data, settings, lambda: True)) == []
+        assert same(model.state_dict(), before)
+
+
+def test_first_start_has_the_seed_of_the_run_and_no_two_are_alike():
+    assert seed_of_start(7, 0) == 7
+    seeds = [seed_of_start(seed, start) for seed in range(20) for start in range(32)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_every_start_begins_with_its_own_weights(monkeypatch, data):
+    seeds = []
+    build = PatchContrast.build_network
+    monkeypatch.setattr(
+        PatchContrast,
+        "build_network",
+        lambda self, settings, n=3: seeds.append(settings.seed) or build(self, settings, n),
+    )
+    settings = settings_with(seed=11)
+    model = PatchContrast().build_model(settings)
+    seeds.clear()
+    list(PatchContrast().fit(model, data, settings))
+    assert seeds == [seed_of_start(11, start) for start in range(5)]
+    assert starts_module.EARLY[0] == 1  # there is a judged start after the very first step
+    assert np.unique(seeds).size == 5
