@@ -45,11 +45,12 @@ class RunClock:
         """Return the update with the steps that were not told yet."""
         new, self._n_told = tuple(steps[self._n_told :]), len(steps)
         self._told = time.perf_counter()
+        taken = steps[-1].step if steps else 0  # more than were counted: starts may end early
         per_step = (self.seconds - self.paused_for) / max(1, len(steps))
-        left = per_step * (self.n_steps - len(steps)) if len(steps) >= MEASURING_SPEED else None
+        left = per_step * (self.n_steps - taken) if len(steps) >= MEASURING_SPEED else None
         last = monitor.last
         return Progress(
-            step=len(steps),
+            step=taken,
             n_steps=self.n_steps,
             phase=phase,
             steps=new,

@@ -161,7 +161,7 @@ class TrainingRun:
         clock = RunClock(settings.total_steps)
         steps: list[TrainingStep] = []
         stopped_by: StoppedBy = "steps"
-        because = f"All {settings.total_steps} steps were taken."
+        because = settings.completed
         try:
             for step in method.fit(network, data, settings, self._stop.is_set):
                 steps.append(step)

@@ -179,6 +179,31 @@ class TestFit:
         assert not torch.equal(model.members[0].head.weight, fresh.members[0].head.weight)
         assert all(value.isfinite().all() for value in model.state_dict().values())
 
+    @pytest.mark.parametrize("stop_early", [True, False])
+    def test_starts_that_die_are_left(self, monkeypatch, data, stop_early):
+        """Both starts of the first batch fall, in the second batch one lives on."""
+        falls = {1: (0.5, 0.5), 5: (0.3, 0.38), 10: (0.3, 0.3), 20: (0.3, 0.3)}
+        lives = {20: (0.6, 0.5), 40: (0.2, 0.45), 60: (0.2, 0.44)}
+        now = {}
+
+        def judged(self, network):
+            batch, step = divmod(now["step"], 60)
+            scores = (falls if batch == 0 else lives).get(step + 1, (0.3, 0.45))
+            return [ChannelChoice(0, False, score, "guess", ()) for score in scores]
+
+        monkeypatch.setattr(StainAgreement, "of_members", judged)
+        settings = settings_with(starts=4, n_steps=60, stop_early=stop_early)
+        now["step"] = 0
+        seen = []
+        model = PatchContrast().build_model(settings)
+        for step in PatchContrast().fit(model, data, settings):
+            seen.append(step.step)
+            now["step"] = 60 if step.step == 10 and stop_early else step.step
+        first = [s for s in seen if s <= 60]
+        assert first == list(range(1, 11 if stop_early else 61))
+        assert seen[len(first) :] == list(range(61, 121))
+        assert int(model.n_heard) == 2
+
     def test_a_stop_before_the_first_step(self, data):
         settings = settings_with()
         model = PatchContrast().build_model(settings)

@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from napari_selfseg.core.channels import ChannelChoice
-from napari_selfseg.core.learning.convergence import JUDGE_EVERY, StainAgreement
+from napari_selfseg.core.learning.convergence import (
+    COLLAPSE_MARGIN,
+    COLLAPSE_PATIENCE,
+    JUDGE_EVERY,
+    StainAgreement,
+)
 from napari_selfseg.core.learning.training import (
     Objective,
     TrainingData,
@@ -48,13 +53,20 @@ class Ranking:
     agreement: StainAgreement
     _best: dict[int, Snapshot] = field(default_factory=dict)
 
-    def judge(self, network: ConfidenceNetwork, starts: range) -> None:
-        """Measure the members of a network; keep those that are better than they ever were."""
+    def judge(self, network: ConfidenceNetwork, starts: range) -> bool:
+        """Measure the members of a network; keep those that are better than they ever were.
+
+        Return whether all of them are far below their best: their maps are dying.
+        """
         choices = self.agreement.of_members(network)
         for member, (start, choice) in enumerate(zip(starts, choices, strict=True)):
             known = self._best.get(start)
             if known is None or choice.score > known.choice.score:
                 self._best[start] = Snapshot(choice, network.member_state(member))
+        return all(
+            choice.score < self._best[start].choice.score - COLLAPSE_MARGIN
+            for start, choice in zip(starts, choices, strict=True)
+        )
 
     def best(self, n: int) -> list[Opinion]:
         """Return the n starts that agree most with the stain, the best first."""
@@ -104,6 +116,8 @@ def try_starts(
 ) -> Iterator[TrainingStep]:
     """Train every start, a batch of networks at a time; yield after every step.
 
+    A batch whose maps are all dying ends early, if the settings allow it.
+
     Parameters
     ----------
     build : callable(seed)
@@ -125,7 +139,7 @@ def try_starts(
         before = first // settings.starts_at_once * settings.n_steps
         seeds = [seed_of_start(settings.seed, start) for start in starts]
         network = joined([build(seed) for seed in seeds])
-        step = None
+        step, n_low = None, 0
         for step in training_loop(
             network,
             EveryMember(objective, len(starts)),
@@ -136,13 +150,16 @@ def try_starts(
         ):
             is_new = first == 0 and step.step in EARLY
             if is_new or step.step % JUDGE_EVERY == 0 or step.step == settings.n_steps:
-                ranking.judge(network, starts)
+                n_low = n_low + 1 if ranking.judge(network, starts) else 0
                 take_over(ranking.best(1))
             yield replace(
                 step, step=before + step.step, n_steps=settings.total_steps, exploring=True
             )
-        if step is None or step.step < settings.n_steps:
-            return  # stopped: the best start so far stays
+            if settings.stop_early and n_low >= COLLAPSE_PATIENCE:
+                break
+        else:
+            if step is None or step.step < settings.n_steps:
+                return  # stopped: the best start so far stays
     take_over(ranking.best(settings.committee))
 
 

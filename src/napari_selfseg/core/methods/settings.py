@@ -80,6 +80,11 @@ class TrainingSettings(BaseModel):
         """How many optimiser steps the training takes at most, all phases together."""
         return self.n_steps
 
+    @property
+    def completed(self) -> str:
+        """What to say when the training went through to its end."""
+        return f"All {self.total_steps} steps were taken."
+
 
 class PatchContrastSettings(TrainingSettings):
     """Patch-based contrast of a tiny network's own confidence (Boserup and Selvan, 2023)."""
@@ -172,6 +177,15 @@ class PatchContrastSettings(TrainingSettings):
     def total_steps(self) -> int:
         """The steps of all batches of starts together."""
         return self.n_steps * -(-self.starts // self.starts_at_once)
+
+    @property
+    def completed(self) -> str:
+        """What to say when the training went through to its end."""
+        if self.starts == 1:
+            return super().completed
+        agree = min(self.committee, self.starts)
+        together = f"; the best {agree} draw the map together" if agree > 1 else ""
+        return f"All {self.starts} starts were tried{together}."
 
     @property
     def starts_per_step(self) -> float:
