@@ -7,12 +7,14 @@ import pytest
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.images.stain import Stain, nuclear_evidence
 from napari_selfseg.core.metrics import dice
 from napari_selfseg.core.plausibility import (
     plausibility,
     suggested_label_settings,
     suggested_threshold,
 )
+from napari_selfseg.core.threshold import threshold_confidence
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,34 @@ def test_suggested_settings_are_valid_at_any_scale(drawn, um_per_px):
     assert type(settings)(**settings.model_dump()) == settings
     if um_per_px == 1.0:
         assert settings.smoothing < 0.5
+
+
+def test_a_stain_gives_what_its_pixels_give_and_is_computed_once(drawn, monkeypatch):
+    pixels, labels = drawn
+    stain = Stain(pixels)
+    confidence = gaussian_filter((labels > 0).astype(np.float32), 2)
+    told = [
+        (
+            plausibility(labels, source),
+            suggested_threshold(confidence, source),
+            threshold_confidence(source).confidence.tobytes(),
+            nuclear_evidence(source)[0].tobytes(),
+        )
+        for source in (pixels, stain)
+    ]
+    assert told[0] == told[1]
+    monkeypatch.setattr("napari_selfseg.core.images.stain.nuclear_cue", None)
+    monkeypatch.setattr("napari_selfseg.core.images.stain.stain_hue", None)
+    assert plausibility(labels, stain) == told[0][0]
+    assert Stain.of(stain) is stain
+
+
+def test_evidence_is_hue_and_so_many_times_the_amount(drawn):
+    stain = Stain(drawn[0])
+    standardised = [(v - v.mean()) / v.std() for v in (stain.amount, stain.hue)]
+    for weight in (0, 1, 3):
+        expected = weight * standardised[0] + standardised[1]
+        assert np.allclose(stain.weighted_evidence(weight), expected, atol=1e-4)
+    grey = Stain(drawn[0].mean(axis=2, keepdims=True))
+    assert grey.hue is None
+    assert np.allclose(grey.evidence.std(), 1, atol=1e-4)

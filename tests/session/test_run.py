@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +12,12 @@ import torch
 
 from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.instances import label_image
 from napari_selfseg.core.learning.convergence import COLLAPSE_MARGIN, ConvergenceMonitor
+from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings
+from napari_selfseg.core.plausibility import suggested_label_settings
+from napari_selfseg.session.clock import RunClock
 from napari_selfseg.session.preview import LivePreview
 from napari_selfseg.session.run import (
     Finished,
@@ -162,6 +168,41 @@ def test_several_starts_are_tried_and_the_best_ones_agree_on_the_map(tile):
     # whatever agrees better with the stain is kept: the consensus, or the best start alone
     assert int(result.model.network.n_heard) in (1, 3)
     assert result.choice.score == pytest.approx(result.provenance["channel_score"], abs=1e-6)
+
+
+def test_the_suggestion_is_that_of_the_chosen_map_and_goes_with_it(tile):
+    result = finished(run_of(tile))
+    assert result.suggestion.settings == suggested_label_settings(
+        result.confidence(), tile.read(), tile.um_per_px
+    )
+    assert result.suggested_label_settings() == result.suggestion.settings
+    labels = label_image(result.confidence(), result.suggestion.settings)
+    assert np.array_equal(result.suggestion.labels, labels)
+    assert result.scores["learned"] == result.suggestion.score
+    same = replace(result.choice, how="user")
+    assert result.with_choice(same).suggestion is result.suggestion
+    flipped = replace(result.choice, inverted=not result.choice.inverted)
+    assert result.with_choice(flipped).suggestion is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "All 12 steps were taken."),
+        ({"starts": 4, "committee": 1}, "All 4 starts were tried."),
+        ({"starts": 2}, "All 2 starts were tried; the best 2 draw the map together."),
+    ],
+)
+def test_what_was_completed_is_said(changes, said):
+    assert PatchContrastSettings(**{**SMALL, **changes}).completed == said
+
+
+def test_starts_that_end_early_leave_less_to_do(tile):
+    clock, monitor = RunClock(90), SimpleNamespace(last=None)
+    steps = [TrainingStep("a", n, 90, exploring=True) for n in (1, 2, 3, 61)]
+    told = clock.progress(steps, monitor, "a")
+    assert (told.step, told.n_steps) == (61, 90)
+    assert told.seconds_left == pytest.approx(told.seconds / 4 * 29, rel=0.5)
 
 
 COLLAPSING = {"seed": 1, "crop_size": 96, "patch_px": 24, "stride_px": 10, "n_steps": 400}

@@ -118,7 +118,7 @@ class ResultControl(QObject):
             card.show_empty(finding if self.work.is_finding(source) else missing)
             card.setEnabled(source == "threshold" and not self.work.is_finding(source))
             return
-        offers = {"threshold": "Start from threshold", "learned": "Show what was learned"}
+        offers = {"threshold": "Start from threshold", "learned": "Show learned"}
         offer = "Shown" if source == self.work.active else offers[source]
         picture = self._picture(source, candidate)
         card.show_result(picture, candidate.title, candidate.count, offer)

@@ -129,7 +129,11 @@ class Stain:
     @cached_property
     def evidence(self) -> NDArray[np.float32]:
         """See `nuclear_evidence`."""
-        evidence = _standardised(self.amount)
+        return self.weighted_evidence(1.0)
+
+    def weighted_evidence(self, amount: float) -> NDArray[np.float32]:
+        """Return the sum of hue and ``amount`` times the amount of stain, both standardised."""
+        evidence = np.float32(amount) * _standardised(self.amount)
         return evidence if self.hue is None else evidence + _standardised(self.hue)
 
 
