@@ -18,6 +18,7 @@ from napari_selfseg.core.checkpoint import (
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.methods.patch_contrast import PatchContrast
 from napari_selfseg.core.methods.settings import PatchContrastSettings
+from napari_selfseg.core.networks.consensus import Opinion
 from napari_selfseg.core.prediction import predict
 
 
@@ -290,3 +291,53 @@ def test_a_full_disk_leaves_the_old_model(model, folder, monkeypatch):
         save_model(model, folder)
     assert (folder / "model.safetensors").read_bytes() == before
     assert len(list(folder.iterdir())) == 2
+
+
+@pytest.fixture
+def consensus(tmp_path):
+    """The folder of three starts of which two agree, and the model in it."""
+    settings = PatchContrastSettings(starts=3, committee=2, n_confidence_maps=2)
+    method = PatchContrast()
+    network = method.build_model(settings)
+    states = []
+    for seed in (1, 2):
+        one = method.build_network(settings.model_copy(update={"seed": seed}))
+        with torch.no_grad():
+            one(torch.rand(4, 3, 40, 40, generator=torch.Generator().manual_seed(seed)))
+        states.append(one.state_dict())
+    network.listen_to([Opinion(states[0], 1, False), Opinion(states[1], 0, True)])
+    network.to(memory_format=torch.channels_last).eval()
+    model = TrainedModel(network, "patch-contrast", settings, 0.25, 3)
+    save_model(model, tmp_path / "consensus")
+    return tmp_path / "consensus", model
+
+
+def test_a_consensus_comes_back_bit_for_bit(consensus, tile):
+    folder, model = consensus
+    loaded = load_model(folder)
+    assert int(loaded.network.n_heard) == 2
+    maps = predict(model.network, tile)
+    np.testing.assert_array_equal(predict(loaded.network, tile), maps)
+    loaded.network.n_heard.fill_(1)
+    assert not np.array_equal(predict(loaded.network, tile), maps)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "words"),
+    [
+        ("n_heard", (), 0, "0 of 2 members"),
+        ("n_heard", (), -1, "-1 of 2 members"),
+        ("n_heard", (), 99, "99 of 2 members"),
+        ("channels", (0,), 7, "names a map that there is not"),
+        ("channels", (1,), -1, "names a map that there is not"),
+    ],
+)
+def test_a_consensus_with_impossible_numbers_is_refused(consensus, name, place, value, words):
+    folder, _ = consensus
+
+    def change(state):
+        state[name][place] = value
+
+    change_weights(folder, change)
+    with pytest.raises(CheckpointError, match=words):
+        load_model(folder)

@@ -65,12 +65,12 @@ def test_a_tile_is_known_by_its_pixels_not_by_its_name(stored):
 def test_another_tile_gets_what_the_model_finds_in_it(stored, monkeypatch):
     seen = []
 
-    def predict(network, tile, image_space):
+    def predict(network, tile, image_space, should_stop=None):
         seen.append((network, tile, image_space))
         return np.full((2, *tile.shape), 0.25, np.float16)
 
-    stored.model.network = "network"
-    monkeypatch.setattr("napari_selfseg.core.prediction.predict", predict)
+    stored.model.network, stored.model.um_per_px = "network", None
+    monkeypatch.setattr("napari_selfseg.core.segmentation.predict_within_memory", predict)
     result = result_of(stored, OTHER)
     assert seen == [("network", OTHER, "rgb")]
     assert result.tile is OTHER
@@ -83,6 +83,28 @@ def test_a_grey_tile_for_a_colour_model_is_one_sentence(stored):
     grey = Tile(RGB[..., :1], 255.0, name="grey one")
     with pytest.raises(TileError, match="learned from colour images, but grey one is a grey"):
         result_of(stored, grey)
+
+
+def test_another_scale_is_seen_at_the_scale_of_the_model(stored, monkeypatch):
+    seen = []
+
+    def predict(network, tile, image_space, should_stop=None):
+        seen.append(tile.shape)
+        return np.full((2, *tile.shape), 0.25, np.float16)
+
+    stored.model.network, stored.model.um_per_px = "network", 0.25
+    monkeypatch.setattr("napari_selfseg.core.segmentation.predict_within_memory", predict)
+    coarse = replace(OTHER, um_per_px=0.5)
+    result = result_of(stored, coarse)
+    assert seen == [tuple(2 * side for side in coarse.shape)]
+    assert result.maps.shape == (2, *coarse.shape)
+
+
+@pytest.mark.parametrize("told", [None, "x", float("nan"), [1]])
+def test_numbers_that_were_changed_in_the_file_are_0(stored, told):
+    damaged = replace(stored, provenance={**stored.provenance, "best_step": told, "seconds": told})
+    result = result_of(damaged, TILE)
+    assert (result.best_step, result.seconds) == (0, 0.0)
 
 
 def test_a_provenance_with_nothing_in_it_is_borne(stored):

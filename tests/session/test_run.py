@@ -165,9 +165,43 @@ def test_several_starts_are_tried_and_the_best_ones_agree_on_the_map(tile):
     assert [step.step for step in result.curves] == list(range(1, 41))
     assert all(step.n_steps == 40 for step in result.curves)
     assert result.stopped_by == "steps"
-    # whatever agrees better with the stain is kept: the consensus, or the best start alone
-    assert int(result.model.network.n_heard) in (1, 3)
+    assert int(result.model.network.n_heard) == 3
+    assert "best 3 draw the map together" in result.stopped_because
     assert result.choice.score == pytest.approx(result.provenance["channel_score"], abs=1e-6)
+    renewed = [step.step for step in result.curves if step.renewed]
+    assert result.best_step == renewed[-1]  # where the best of them was taken
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_preview_shows_the_map_of_the_network_that_is_there(tile, seed, monkeypatch):
+    shown, monitors = [], []
+    piece, start = LivePreview.piece, ConvergenceMonitor.__init__
+
+    def watched(self, network, choice, step):
+        judged = monitors[0].agreement.of(network).choice
+        shown.append((choice.channel, choice.inverted) == (judged.channel, judged.inverted))
+        return piece(self, network, choice, step)
+
+    monkeypatch.setattr(
+        ConvergenceMonitor, "__init__", lambda self, *a: start(self, *a) or monitors.append(self)
+    )
+    monkeypatch.setattr(LivePreview, "piece", watched)
+    monkeypatch.setattr(LivePreview, "is_due", lambda *_: True)
+    finished(run_of(tile, seed=seed, starts=3, committee=2, n_steps=8))
+    assert len(shown) == 8
+    assert all(shown)
+
+
+def test_a_stop_among_the_first_starts_keeps_the_best_so_far(tile):
+    run = run_of(tile, starts=6, n_steps=40)
+    for update in run.updates():
+        if isinstance(update, Progress) and update.step >= 2:
+            run.stop()
+    result = update.result
+    assert result.stopped_by == "user"
+    assert 1 <= result.best_step <= len(result.curves)
+    assert f"the network of step {result.best_step} was kept" in result.stopped_because
+    assert int(result.model.network.n_heard) == 1
 
 
 def test_the_suggestion_is_that_of_the_chosen_map_and_goes_with_it(tile):
@@ -182,7 +216,12 @@ def test_the_suggestion_is_that_of_the_chosen_map_and_goes_with_it(tile):
     same = replace(result.choice, how="user")
     assert result.with_choice(same).suggestion is result.suggestion
     flipped = replace(result.choice, inverted=not result.choice.inverted)
-    assert result.with_choice(flipped).suggestion is None
+    other = result.with_choice(flipped)
+    assert other.suggestion is None
+    assert "learned" in result.scores
+    assert "learned" not in other.scores
+    assert other.provenance["scores"] == other.scores
+    assert other.provenance["channel_score"] == flipped.score
 
 
 @pytest.mark.parametrize(

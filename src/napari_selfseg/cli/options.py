@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 from typing import TYPE_CHECKING, Any
 
 from napari_selfseg.cli.console import UserMistake
@@ -85,16 +84,6 @@ def settings_from(options: argparse.Namespace) -> TrainingSettings:
         name = ".".join(str(part) for part in first["loc"])
         given = f" (given: {first['input']})" if name else ""
         raise UserMistake(f"{name or 'Settings'}: {first['msg']}{given}.") from error
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use, or what OMP_NUM_THREADS says."""
-    wish = os.environ.get("OMP_NUM_THREADS", "")
-    if wish.isdigit() and int(wish) > 0:
-        return int(wish)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_device(name: str | None) -> None:

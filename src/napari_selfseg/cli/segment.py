@@ -25,10 +25,10 @@ from napari_selfseg.cli.options import (
     add_device,
     add_json,
     add_scale,
-    available_cores,
     check_device,
 )
 from napari_selfseg.cli.places import Places, result_places
+from napari_selfseg.session.warmup import available_cores
 
 if TYPE_CHECKING:
     import numpy as np

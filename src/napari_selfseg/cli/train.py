@@ -23,11 +23,11 @@ from napari_selfseg.cli.options import (
     add_device,
     add_json,
     add_scale,
-    available_cores,
     check_device,
     settings_from,
 )
 from napari_selfseg.core.methods.settings import PRESETS
+from napari_selfseg.session.warmup import available_cores
 
 if TYPE_CHECKING:
     from napari_selfseg.core.images.tile import Tile

@@ -130,6 +130,8 @@ def load_model(folder: str | Path) -> TrainedModel:
     """
     import torch
 
+    from napari_selfseg.core.networks.consensus import Consensus
+
     folder = Path(folder)
     told = read_settings(folder)
     entry, settings = _settings_of(told, folder)
@@ -140,6 +142,9 @@ def load_model(folder: str | Path) -> TrainedModel:
     if problem:
         raise CheckpointError(f"The weights in {folder.name} do not fit its settings: {problem}.")
     network.load_state_dict(state)
+    problem = network.problem() if isinstance(network, Consensus) else ""
+    if problem:
+        raise CheckpointError(f"The weights in {folder.name} are damaged: {problem}.")
     # the layout it was trained in: another one rounds differently
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainedModel(network.eval(), str(told["method"]), settings, um_per_px, n_channels)

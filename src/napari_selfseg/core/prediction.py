@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_selfseg.core.images.tile import Tile
-from napari_selfseg.core.memory import keep_freed_memory
+from napari_selfseg.core.memory import is_out_of_memory, keep_freed_memory
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.networks.consensus import Consensus
 from napari_selfseg.core.networks.network_input import network_input
@@ -156,7 +156,9 @@ def predict_within_memory(
     while True:
         try:
             return predict(network, tile, image_space, piece, should_stop)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             torch.cuda.empty_cache()
             if piece // 2 >= SMALLEST_PIECE:
                 piece //= 2

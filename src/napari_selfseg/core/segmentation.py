@@ -74,10 +74,19 @@ def confidence_of_tile(
     tile: Tile,
     should_stop: Callable[[], bool] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the confidence of a tile, (M, N), as in `segment_tile`.
+    """Return the confidence of a tile, (M, N), as in `segment_tile`."""
+    maps = maps_of_tile(trained, tile, should_stop)
+    confidence: NDArray[np.float32] = confidence_of(maps, choice)
+    return confidence
+
+
+def maps_of_tile(
+    trained: TrainedModel, tile: Tile, should_stop: Callable[[], bool] | None = None
+) -> NDArray[np.float16]:
+    """Return all maps of a tile, (K, M, N); errors as in `segment_tile`.
 
     Where both scales are known and differ by more than a tenth, the tile is brought to the
-    model's scale and the confidence back to the tile's.
+    model's scale and the maps back to the tile's.
     """
     if tile.n_channels != trained.n_channels:
         kinds = {1: "grey", 3: "colour"}
@@ -87,10 +96,9 @@ def confidence_of_tile(
         )
     seen = at_scale(tile, trained.um_per_px) if needs_rescaling(trained, tile) else tile
     maps = predict_within_memory(trained.network, seen, trained.image_space, should_stop)
-    confidence: NDArray[np.float32] = confidence_of(maps, choice)
-    if confidence.shape != tile.shape:
-        confidence = _resized(confidence, tile.shape)
-    return confidence
+    if maps.shape[1:] == tile.shape:
+        return maps
+    return np.stack([_resized(m.astype(np.float32), tile.shape) for m in maps]).astype(np.float16)
 
 
 def needs_rescaling(trained: TrainedModel, tile: Tile) -> bool:

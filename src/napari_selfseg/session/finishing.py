@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.provenance import build_provenance
 from napari_selfseg.session.request import TrainingRequest
 from napari_selfseg.session.result import RunResult, StoppedBy, Suggestion
+from napari_selfseg.session.warmup import available_cores
 
 if TYPE_CHECKING:
     from torch import nn
@@ -117,7 +117,7 @@ def all_cores() -> Iterator[None]:
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(threads, os.cpu_count() or 1))
+    torch.set_num_threads(max(threads, available_cores()))
     try:
         yield
     finally:

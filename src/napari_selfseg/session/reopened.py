@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from napari_selfseg.core.channels import confidence_of
 from napari_selfseg.core.images.stain import Stain
-from napari_selfseg.core.images.tile import Tile, TileError
+from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.result import RunResult, StoppedBy, Suggestion
 from napari_selfseg.session.store import StoredRun
@@ -43,15 +44,9 @@ def result_of(stored: StoredRun, tile: Tile) -> RunResult:
     own = is_tile_of(stored, tile)
     maps = stored.maps if own else None
     if maps is None:
-        from napari_selfseg.core.prediction import predict
+        from napari_selfseg.core.segmentation import maps_of_tile
 
-        if tile.n_channels != stored.model.n_channels:
-            kinds = {1: "grey", 3: "colour"}
-            raise TileError(
-                f"The model learned from {kinds[stored.model.n_channels]} images, but "
-                f"{tile.name} is a {kinds[tile.n_channels]} image."
-            )
-        maps = predict(stored.model.network, tile, stored.model.image_space)
+        maps = maps_of_tile(stored.model, tile)
     stain = Stain(tile.read())
     threshold = threshold_confidence(stain)
     plain = Suggestion.of_threshold(threshold, stain, tile.um_per_px)
@@ -69,15 +64,26 @@ def result_of(stored: StoredRun, tile: Tile) -> RunResult:
             if own
             else f"This run was made on {name_of_tile(stored)}; its model was used on {tile.name}."
         ),
-        best_step=int(told.get("best_step", 0)),
+        best_step=best_step_of(stored),
         tile=tile,
         threshold=threshold,
         scores=scores,
         recommended="learned" if scores["learned"] >= scores["threshold"] else "threshold",
-        seconds=float(told.get("seconds", 0.0)),
+        seconds=_number(told, "seconds"),
         provenance=told,
         suggestion=learned,
     )
+
+
+def best_step_of(stored: StoredRun) -> int:
+    """Return the step whose network was kept; 0 if the run does not say."""
+    return int(_number(stored.provenance, "best_step"))
+
+
+def _number(provenance: Mapping[str, Any], name: str) -> float:
+    """Return a number that somebody may have changed in the file; 0 if it is none."""
+    told = provenance.get(name)
+    return float(told) if isinstance(told, int | float) and math.isfinite(told) else 0.0
 
 
 def _stopped_by(provenance: Mapping[str, Any]) -> StoppedBy:

@@ -86,7 +86,8 @@ class RunResult:
     threshold : ThresholdStart
         The plain threshold of the same tile.
     scores : mapping
-        Label-free scores of the label images "learned" and "threshold".
+        Label-free scores of the label images "learned" (as long as the chosen map is the run's
+        own choice) and "threshold".
     recommended : {"learned", "threshold"}
         Which has the higher score.
     seconds : float
@@ -130,12 +131,17 @@ class RunResult:
             "channel": choice.channel,
             "polarity": "inverted" if choice.inverted else "normal",
             "channel_chosen_by": choice.how,
+            "channel_score": choice.score,
             "labels_used": labels_used,
         }
         same = (choice.channel, choice.inverted) == (self.choice.channel, self.choice.inverted)
+        scores = dict(self.scores)
+        if not same:
+            scores.pop("learned", None)  # it was that of the other map
         return replace(
             self,
             choice=choice,
-            provenance={**self.provenance, **told},
+            provenance={**self.provenance, **told, "scores": scores},
+            scores=scores,
             suggestion=self.suggestion if same else None,
         )

@@ -161,6 +161,7 @@ class TrainingRun:
         clock = RunClock(settings.total_steps)
         steps: list[TrainingStep] = []
         stopped_by: StoppedBy = "steps"
+        stopped = False
         because = settings.completed
         try:
             for step in method.fit(network, data, settings, self._stop.is_set):
@@ -175,16 +176,16 @@ class TrainingRun:
                 self._hold(clock)
                 if self._stop.is_set():
                     break
-            else:
-                if not self._stop.is_set() and steps[-1].exploring:
-                    monitor.measure(len(steps), network)  # what all starts together became
+            stopped = self._stop.is_set()
+            if not stopped and steps and steps[-1].exploring:
+                monitor.accept(network)
         except TrainingFailed as error:
             if not steps:
                 raise
             stopped_by, because = "unstable", str(error)
         if self._abandon.is_set():
             return
-        if self._stop.is_set() and stopped_by == "steps":
+        if stopped and stopped_by == "steps":
             stopped_by, because = "user", _stopped_by_user(steps, monitor)
         monitor.restore_best(network)
         yield clock.progress(steps, monitor, "Drawing the final map")
@@ -211,8 +212,8 @@ class TrainingRun:
         if clock.is_time_to_tell() or steps[-1].note:
             yield clock.progress(steps, monitor, steps[-1].phase)
         if self._preview is not None and self._preview.is_due(clock.seconds):
-            choice = (monitor.last or monitor.measure(steps[-1].step, network)).choice
-            yield self._preview.piece(network, choice, steps[-1].step)
+            assert monitor.last is not None
+            yield self._preview.piece(network, monitor.last.choice, steps[-1].step)
 
     def _hold(self, clock: RunClock) -> None:
         """Wait while paused."""

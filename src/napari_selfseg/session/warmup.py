@@ -49,6 +49,16 @@ def quiet_openmp() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def available_cores() -> int:
+    """Return how many cores this process may use, or what OMP_NUM_THREADS says."""
+    wish = os.environ.get("OMP_NUM_THREADS", "")
+    if wish.isdigit() and int(wish) > 0:
+        return int(wish)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def warm_up(threads: int = 1) -> DeviceReport:
     """Import torch and time three steps and a prediction; never raises.
 
@@ -66,7 +76,10 @@ def warm_up(threads: int = 1) -> DeviceReport:
         return DeviceReport("none", threads, 0.0, 0.0, _remedy(error))
     torch.set_num_threads(threads)
     device = choose_device("auto")
-    step, predict = _timing(device.type)
+    try:
+        step, predict = _timing(device.type)
+    except RuntimeError as error:
+        return DeviceReport(device.type, threads, 0.0, 0.0, _remedy(error))
     name = "cpu" if device.type == "cpu" else f"cuda ({torch.cuda.get_device_name()})"
     return DeviceReport(name, threads, step, predict)
 
@@ -83,7 +96,7 @@ def preset_seconds(
     megapixels *= getattr(settings, "starts_per_step", 1)
     learning = megapixels * report.seconds_per_megapixel_step * BESIDE_LEARNING
     predicting = tile_shape[0] * tile_shape[1] / 1e6 * report.seconds_per_megapixel_predict
-    return learning + predicting * (1 + getattr(settings, "committee", 1))
+    return learning + predicting * (1 + getattr(settings, "n_agreeing", 1))
 
 
 def _timing(device: str) -> tuple[float, float]:
@@ -127,4 +140,6 @@ def _remedy(error: Exception) -> str:
             "PyTorch could not be loaded after the window library (a known fault on Windows): "
             "start Python with 'import torch' before napari, or install torch older than 2.9."
         )
+    if isinstance(error, RuntimeError):
+        return f"PyTorch cannot compute here ({str(error).splitlines()[0]}); choose the device cpu."
     return f"PyTorch cannot be loaded ({error}); install it as described on pytorch.org."

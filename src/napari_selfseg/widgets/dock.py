@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from napari_selfseg.core.images.tile import TileError
 from napari_selfseg.core.methods.settings import preset_settings
 from napari_selfseg.session.provenance import NOTICE
-from napari_selfseg.session.reopened import is_tile_of, name_of_tile, result_of
+from napari_selfseg.session.reopened import best_step_of, is_tile_of, name_of_tile, result_of
 from napari_selfseg.session.store import StoredRun
 from napari_selfseg.session.warmup import DeviceReport, preset_seconds, warm_up
 from napari_selfseg.widgets.background import run_once, stop_on_close
@@ -172,7 +172,7 @@ class SelfSegDock(QWidget):
         """Bring a stored run back: settings, curves, and its result on the chosen tile."""
         panel, work = self.training_panel, self.work
         panel.load(stored.settings, stored.model.method)
-        panel.show_curves_of(stored.curves, int(stored.provenance.get("best_step", 0)))
+        panel.show_curves_of(stored.curves, best_step_of(stored))
         if work is None or self._no_tile:
             self.export_panel.show_problem(
                 f"Its settings and curves are back; open the image {name_of_tile(stored)} and "

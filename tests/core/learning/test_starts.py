@@ -10,8 +10,12 @@ from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.learning import starts as starts_module
 from napari_selfseg.core.learning.convergence import StainAgreement
 from napari_selfseg.core.learning.starts import EveryMember, Ranking, seed_of_start
-from napari_selfseg.core.learning.training import TrainingData, training_loop
-from napari_selfseg.core.methods.patch_contrast import PatchContrast
+from napari_selfseg.core.learning.training import (
+    TrainingData,
+    TrainingFailed,
+    training_loop,
+)
+from napari_selfseg.core.methods.patch_contrast import PatchContrast, PatchContrastObjective
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork, joined
 from napari_selfseg.core.networks.consensus import Consensus
@@ -68,7 +72,8 @@ class TestEveryMember:
                 losses = [s.measures["loss"] for s in told]
                 assert [s.measures["loss"] for s in steps] == pytest.approx(losses, abs=1e-4)
 
-    @pytest.mark.parametrize(("has_loss", "told"), [((1, 1, 1), 0), ((0, 1, 1), 1), ((0, 0, 1), 2)])
+    @pytest.mark.parametrize("told", [0, 2])
+    @pytest.mark.parametrize("has_loss", [(1, 1, 1), (0, 1, 1), (1, 0, 0), (1, 0, 1)])
     def test_a_member_without_a_loss_is_left_out(self, has_loss, told):
         def objective(images, maps, generator):
             member = int(maps[0, 0, 0, 0])
@@ -76,7 +81,9 @@ class TestEveryMember:
             return loss, {"member": member}
 
         maps = torch.arange(3.0).view(1, 3, 1, 1).expand(1, 3, 2, 2)
-        loss, measures = EveryMember(objective, 3)(None, maps, None)
+        every = EveryMember(objective, 3)
+        every.told = told
+        loss, measures = every(None, maps, None)
         assert loss == sum(4 * member for member in range(3) if has_loss[member])
         assert measures == {"member": told}
 
@@ -108,11 +115,13 @@ class TestRanking:
                 ]
 
         ranking = Ranking(Judge())
-        seen = []
+        seen, below = [], []
         for _ in range(3):
             network = joined([ConfidenceNetwork(3, 3) for _ in range(3)])
             seen.append(network)
-            ranking.judge(network, range(3))
+            below.append(ranking.judge(network, range(3)))
+        assert np.allclose(below, [(0, 0, 0), (0, 0.4, 0), (0.1, 0.2, 0)])
+        assert [ranking.score(start) for start in range(4)] == [0.5, 0.6, 0.9, -1]
         third, second, first = ranking.best(9)
         assert same(third.state, seen[2].member_state(2))
         assert same(second.state, seen[0].member_state(1))
@@ -182,27 +191,80 @@ class TestFit:
     @pytest.mark.parametrize("stop_early", [True, False])
     def test_starts_that_die_are_left(self, monkeypatch, data, stop_early):
         """Both starts of the first batch fall, in the second batch one lives on."""
-        falls = {1: (0.5, 0.5), 5: (0.3, 0.38), 10: (0.3, 0.3), 20: (0.3, 0.3)}
-        lives = {20: (0.6, 0.5), 40: (0.2, 0.45), 60: (0.2, 0.44)}
-        now = {}
+        scores = {
+            0: {20: (0.5, 0.5), 40: (0.3, 0.38), 60: (0.3, 0.3)},
+            1: {20: (0.6, 0.5), 40: (0.2, 0.45), 60: (0.2, 0.44)},
+        }
 
         def judged(self, network):
-            batch, step = divmod(now["step"], 60)
-            scores = (falls if batch == 0 else lives).get(step + 1, (0.3, 0.45))
-            return [ChannelChoice(0, False, score, "guess", ()) for score in scores]
+            at = seen[-1].step % 80 + 1 if seen else 1
+            told = scores[len(begun) // 2 - 1].get(at, (0.3, 0.45))
+            return [ChannelChoice(0, False, score, "guess", ()) for score in told]
 
+        seen, begun = [], []
+        build = PatchContrast.build_network
         monkeypatch.setattr(StainAgreement, "of_members", judged)
-        settings = settings_with(starts=4, n_steps=60, stop_early=stop_early)
-        now["step"] = 0
-        seen = []
+        monkeypatch.setattr(PatchContrast, "build_network", lambda *a: begun.append(1) or build(*a))
+        settings = settings_with(starts=4, n_steps=80, stop_early=stop_early)
         model = PatchContrast().build_model(settings)
+        begun.clear()
         for step in PatchContrast().fit(model, data, settings):
-            seen.append(step.step)
-            now["step"] = 60 if step.step == 10 and stop_early else step.step
-        first = [s for s in seen if s <= 60]
-        assert first == list(range(1, 11 if stop_early else 61))
-        assert seen[len(first) :] == list(range(61, 121))
+            seen.append(step)
+        first = [s.step for s in seen if s.step <= 80]
+        assert first == list(range(1, 61 if stop_early else 81))
+        assert [s.step for s in seen[len(first) :]] == list(range(81, 161))
         assert int(model.n_heard) == 2
+
+    def test_a_step_is_renewed_when_there_is_a_better_start(self, data):
+        settings = settings_with(n_steps=25)
+        model = PatchContrast().build_model(settings)
+        agreement, before, best = StainAgreement(data), None, -1.0
+        for step in PatchContrast().fit(model, data, settings):
+            state = {name: value.clone() for name, value in model.state_dict().items()}
+            if step.renewed:
+                now = agreement.of(model).score
+                assert now > best - 1e-3
+                best = now
+            elif before is not None:
+                assert same(before, state)
+            before = state
+        assert best > 0
+
+    def test_unstable_starts_are_left_and_the_others_go_on(self, monkeypatch, data):
+        loss = PatchContrastObjective.loss
+        calls = []
+
+        def second_batch_is_not_finite(self, *arguments):
+            calls.append(1)
+            total, similarity = loss(self, *arguments)
+            return (total * float("nan") if 4 < len(calls) <= 8 else total), similarity
+
+        monkeypatch.setattr(PatchContrastObjective, "loss", second_batch_is_not_finite)
+        settings = settings_with(starts=6)
+        model = PatchContrast().build_model(settings)
+        steps = list(PatchContrast().fit(model, data, settings))
+        assert [s.phase for s in steps].count("starts 5–6 of 6") == 2
+        notes = " ".join(s.note for s in steps)
+        assert "Starts 3–4 of 6 became unstable and were left." in notes
+        assert int(model.n_heard) == 2
+
+    def test_nothing_but_unstable_starts_fail(self, monkeypatch, data):
+        def not_finite(self, images, maps, generator):
+            return maps.sum() * float("nan"), {}
+
+        monkeypatch.setattr(PatchContrastObjective, "forward", not_finite)
+        monkeypatch.setattr(starts_module, "EARLY", ())
+        settings = settings_with()
+        model = PatchContrast().build_model(settings)
+        with pytest.raises(TrainingFailed, match="Every start became unstable"):
+            list(PatchContrast().fit(model, data, settings))
+
+    def test_skipped_steps_are_counted_over_all_starts(self, monkeypatch, data):
+        monkeypatch.setattr(PatchContrastObjective, "forward", lambda *_: (None, {}))
+        settings = settings_with()
+        model = PatchContrast().build_model(settings)
+        steps = list(PatchContrast().fit(model, data, settings))
+        assert [s.measures["skipped"] for s in steps] == [1, 2, 3, 4, 5, 6]
 
     def test_a_stop_before_the_first_step(self, data):
         settings = settings_with()

@@ -21,9 +21,9 @@ from napari_selfseg.core.learning.training import (
     GOOD_STATE_EVERY,
     TrainingData,
     TrainingFailed,
-    is_out_of_memory,
     training_loop,
 )
+from napari_selfseg.core.memory import is_out_of_memory
 
 CPU_FULL = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
 

@@ -20,6 +20,7 @@ from napari_selfseg.core.methods.patch_contrast import (
     PatchContrastObjective,
 )
 from napari_selfseg.core.methods.settings import PatchContrastSettings
+from napari_selfseg.core.networks.confidence import joined
 
 SIMILARITIES = ("mse", "cross-entropy", "featurised-cosine")
 
@@ -367,11 +368,18 @@ class TestFit:
         other, _ = trained(settings.model_copy(update={"seed": 1}), data=data)
         assert not same(state_of(model), state_of(other))
 
-    def test_building_leaves_the_random_numbers_of_others_alone(self):
+    @pytest.mark.parametrize("starts", [1, 5])
+    def test_building_leaves_the_random_numbers_of_others_alone(self, starts):
         before = torch.get_rng_state()
-        PatchContrast().build_model(tiny())
-        PatchContrast().build_objective(tiny(), TrainingData([drawn_tile()]))
+        settings = tiny(starts=starts)
+        model = PatchContrast().build_model(settings)
+        PatchContrast().build_objective(settings, TrainingData([drawn_tile()]))
+        joined([PatchContrast().build_network(settings)] * 2)
+        model.folded()
         assert torch.equal(torch.get_rng_state(), before)
+        torch.rand(3)
+        again = PatchContrast().build_model(settings)
+        assert same(state_of(model), state_of(again))
 
     @pytest.mark.parametrize("seed", [1, 2, 3])
     def test_learns_to_separate_and_to_decide(self, seed):

@@ -56,13 +56,17 @@ def is_colourless(pixels: NDArray[np.float32]) -> bool:
     return pixels.shape[2] == 1 or bool(np.percentile(spread, COLOURED) < COLOUR)
 
 
-def nuclear_cue(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
+def nuclear_cue(
+    pixels: NDArray[np.float32], name: str | None = None
+) -> tuple[NDArray[np.float32], str]:
     """Return what tells nuclei apart without learning, and what it is called.
 
     Parameters
     ----------
     pixels : ndarray, shape (M, N, C)
         Intensity in 0..1.
+    name : {"haematoxylin", "darkness", "brightness"}, optional
+        Which cue to take; without it the pixels decide.
 
     Returns
     -------
@@ -72,11 +76,19 @@ def nuclear_cue(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
         Haematoxylin for stained tissue, darkness for grey images, brightness for images with
         a dark background.
     """
-    if is_dark_field(pixels):
-        return pixels.max(axis=2), "brightness"
-    if is_colourless(pixels):
-        return 1 - pixels.mean(axis=2), "darkness"
-    return haematoxylin(pixels), "haematoxylin"
+    if name is None:
+        name = "haematoxylin"
+        if is_dark_field(pixels):
+            name = "brightness"
+        elif is_colourless(pixels):
+            name = "darkness"
+    match name:
+        case "brightness":
+            return pixels.max(axis=2), name
+        case "darkness":
+            return 1 - pixels.mean(axis=2), name
+        case _:
+            return haematoxylin(pixels), name
 
 
 def stain_hue(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -97,10 +109,12 @@ class Stain:
     ----------
     pixels : ndarray of float32, shape (M, N, C)
         Intensity in 0..1.
+    name : {"haematoxylin", "darkness", "brightness"}, optional
+        Which cue to take; without it the pixels decide.
     """
 
-    def __init__(self, pixels: NDArray[np.float32]) -> None:
-        self._pixels = pixels
+    def __init__(self, pixels: NDArray[np.float32], name: str | None = None) -> None:
+        self._pixels, self._name = pixels, name
 
     @classmethod
     def of(cls, pixels: NDArray[np.float32] | Stain) -> Stain:
@@ -110,7 +124,7 @@ class Stain:
     @cached_property
     def cue_and_name(self) -> tuple[NDArray[np.float32], str]:
         """See `nuclear_cue`."""
-        return nuclear_cue(self._pixels)
+        return nuclear_cue(self._pixels, self._name)
 
     @cached_property
     def amount(self) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ the best map agrees with the stain of the tile, and whether separation and entro
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_selfseg.core.channels import ChannelChoice, best_of, confidence_of, mask_agreement
-from napari_selfseg.core.images.stain import nuclear_evidence
+from napari_selfseg.core.images.stain import Stain, nuclear_cue
 from napari_selfseg.core.learning.training import TrainingData
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
@@ -71,7 +71,7 @@ class StainAgreement:
 
     def __init__(self, data: TrainingData) -> None:
         side = data.crop_side(CROP)
-        crops, cues = [], []
+        crops, pixels = [], []
         n_crops = min(max(LEAST_CROPS, len(data.tiles)), MOST_CROPS)
         for i in range(n_crops):
             index = i * len(data.tiles) // n_crops
@@ -81,11 +81,13 @@ class StainAgreement:
             left = int(((i + 0.5) * 0.754878 % 1) * (columns - side))
             region = slice(top, top + side), slice(left, left + side)
             crops.append(data.read(index, *region))
-            evidence, self.cue_name = nuclear_evidence(data.tiles[index].read(*region))
-            cues.append(evidence)
+            pixels.append(data.tiles[index].read(*region))
         self.crops = torch.from_numpy(np.stack(crops))
         self.crops = self.crops.contiguous(memory_format=torch.channels_last)
-        self.cues = cues
+        # one kind of evidence for all: a crop of mere glass would be judged by its noise
+        kinds = Counter(nuclear_cue(one)[1] for one in pixels)
+        self.cue_name = kinds.most_common(1)[0][0]
+        self.cues = [Stain(one, self.cue_name).evidence for one in pixels]
 
     def of(self, network: nn.Module) -> Agreement:
         """Return the agreement of the network as it is, with running batch statistics."""
@@ -145,9 +147,9 @@ class ConvergenceMonitor:
     def watch(self, step: TrainingStep, network: nn.Module) -> Verdict | None:
         """Take note of a step; return why training should stop, or None.
 
-        One of several starts that are tried never ends the training. Every ten steps the
-        agreement is measured; the weights with the highest one are kept. ``reason`` then holds a
-        sentence for the user.
+        Every ten steps, or whenever the best of several starts is another one, the agreement is
+        measured; the weights with the highest one are kept. One of several starts that are tried
+        never ends the training. ``reason`` holds a sentence for the user.
         """
         if step.phase != self._phase:
             self._phase, self._phase_best, self._low, self._steps_in_phase = step.phase, -1.0, 0, 0
@@ -155,11 +157,12 @@ class ConvergenceMonitor:
         self._steps_in_phase += 1
         if "separation" in step.measures and "entropy" in step.measures:
             self._curves.append((step.measures["entropy"], step.measures["separation"]))
-        every = JUDGE_EVERY if step.exploring else MEASURE_EVERY
-        if step.step % every == 0 or step.step == step.n_steps:
+        if step.exploring:
+            if step.renewed:
+                self.measure(step.step, network)
+            return None
+        if step.step % MEASURE_EVERY == 0 or step.step == step.n_steps:
             self.measure(step.step, network)
-            if step.exploring:
-                return None
             if self._low >= COLLAPSE_PATIENCE:
                 assert self.last is not None
                 self.reason = (
@@ -183,13 +186,16 @@ class ConvergenceMonitor:
         if score > self.best_score:
             self.best_score, self.best_step = score, step
             self.best_choice = self.last.choice
-            self._best_state = {
-                name: value.detach().to("cpu", copy=True)
-                for name, value in network.state_dict().items()
-            }
+            self._best_state = _copy_of(network)
         self._phase_best = max(self._phase_best, score)
         self._low = self._low + 1 if score < self._phase_best - COLLAPSE_MARGIN else 0
         return self.last
+
+    def accept(self, network: nn.Module) -> None:
+        """Take what the method made of all its starts as the best, whatever its agreement."""
+        self.last = self.agreement.of(network)
+        self.best_score, self.best_choice = self.last.score, self.last.choice
+        self._best_state = _copy_of(network)
 
     def restore_best(self, network: nn.Module) -> None:
         """Put the best weights seen back into the network; none seen: leave it as it is."""
@@ -209,3 +215,7 @@ class ConvergenceMonitor:
             abs(entropy_1 - entropy_0) < PLATEAU_ENTROPY
             and abs(apart_1 - apart_0) / size < PLATEAU_SEPARATION
         )
+
+
+def _copy_of(network: nn.Module) -> dict[str, Tensor]:
+    return {name: v.detach().to("cpu", copy=True) for name, v in network.state_dict().items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from napari_selfseg.core.learning.convergence import (
 from napari_selfseg.core.learning.training import (
     Objective,
     TrainingData,
+    TrainingFailed,
+    choose_device,
     never,
     training_loop,
 )
@@ -53,20 +56,22 @@ class Ranking:
     agreement: StainAgreement
     _best: dict[int, Snapshot] = field(default_factory=dict)
 
-    def judge(self, network: ConfidenceNetwork, starts: range) -> bool:
+    def judge(self, network: ConfidenceNetwork, starts: range) -> list[float]:
         """Measure the members of a network; keep those that are better than they ever were.
 
-        Return whether all of them are far below their best: their maps are dying.
+        Return how far each is below its best, 0 for those that are at it.
         """
         choices = self.agreement.of_members(network)
         for member, (start, choice) in enumerate(zip(starts, choices, strict=True)):
             known = self._best.get(start)
             if known is None or choice.score > known.choice.score:
                 self._best[start] = Snapshot(choice, network.member_state(member))
-        return all(
-            choice.score < self._best[start].choice.score - COLLAPSE_MARGIN
-            for start, choice in zip(starts, choices, strict=True)
-        )
+        return [self.score(start) - c.score for start, c in zip(starts, choices, strict=True)]
+
+    def score(self, start: int) -> float:
+        """Return the best agreement of a start; -1 if it was never judged."""
+        known = self._best.get(start)
+        return -1.0 if known is None else known.choice.score
 
     def best(self, n: int) -> list[Opinion]:
         """Return the n starts that agree most with the stain, the best first."""
@@ -77,8 +82,9 @@ class Ranking:
 class EveryMember(nn.Module):
     """An objective for each member of a network by itself: the sum of their losses.
 
-    The measures are those of the first member that had a loss. A member without one is not
-    trained in this step; a step is skipped if no member has one.
+    The measures are those of one member, ``told``. A member without a loss is taught nothing in
+    this step (what Adam still moves by its momentum is little); a step is skipped if no member
+    has one.
 
     Parameters
     ----------
@@ -89,78 +95,107 @@ class EveryMember(nn.Module):
 
     def __init__(self, objective: Objective, n_members: int) -> None:
         super().__init__()
-        self.objective, self.n_members = objective, n_members
+        self.objective, self.n_members, self.told = objective, n_members, 0
         self.least_crop = int(getattr(objective, "least_crop", 0))
 
     def forward(
         self, images: Tensor, output: Tensor, generator: torch.Generator
     ) -> tuple[Tensor | None, dict[str, float]]:
         """Return the loss and the measures of (B, S · K, M, N) maps."""
-        losses, told = [], {}
-        for maps in output.chunk(self.n_members, 1):
-            loss, measures = self.objective(images, maps, generator)
-            if loss is not None:
-                losses.append(loss)
-            if len(losses) <= 1:
-                told = measures
-        return torch.stack(losses).sum() if losses else None, told
+        each = [self.objective(images, maps, generator) for maps in output.chunk(self.n_members, 1)]
+        losses = [loss for loss, _ in each if loss is not None]
+        return torch.stack(losses).sum() if losses else None, each[self.told][1]
+
+
+class Beginning(Protocol):
+    """Where starts come from."""
+
+    def __call__(self, seed: int) -> tuple[ConfidenceNetwork, Objective]:
+        """Return an untrained network and its objective."""
+        ...
 
 
 def try_starts(
-    build: Callable[[int], ConfidenceNetwork],
-    objective: Objective,
+    begin: Beginning,
     data: TrainingData,
     settings: PatchContrastSettings,
-    take_over: Callable[[list[Opinion]], None],
+    take_over: Callable[[list[Opinion], torch.device], None],
     should_stop: Callable[[], bool] = never,
 ) -> Iterator[TrainingStep]:
     """Train every start, a batch of networks at a time; yield after every step.
 
-    A batch whose maps are all dying ends early, if the settings allow it.
+    A batch whose maps are all dying ends early, if the settings allow it. A batch that becomes
+    unstable is left.
 
     Parameters
     ----------
-    build : callable(seed)
-        Returns the untrained network of one start.
-    objective : Objective
-        Of one network.
+    begin : callable(seed)
+        Returns the untrained network and the objective of one start.
     data : TrainingData
     settings : PatchContrastSettings
         ``starts``, ``starts_at_once``, ``committee``, and ``n_steps`` of each start.
-    take_over : callable(opinions)
-        Gets the best start whenever there is a better one, and after the last step the best
-        ones of the whole committee.
+    take_over : callable(opinions, device)
+        Gets the best start whenever there is a better one (the step is then ``renewed``), and
+        after the last step the best ones of the whole committee.
     should_stop : callable
         Ends the training in the middle of a step.
+
+    Raises
+    ------
+    TrainingFailed
+        If every batch became unstable before anything was judged.
     """
     ranking = Ranking(StainAgreement(data))
+    leading, skipped, note = -1.0, 0.0, ""
+    device = choose_device(settings.device)
     for first in range(0, settings.starts, settings.starts_at_once):
         starts = range(first, min(first + settings.starts_at_once, settings.starts))
+        phase = f"starts {starts[0] + 1}–{starts[-1] + 1} of {settings.starts}"
         before = first // settings.starts_at_once * settings.n_steps
         seeds = [seed_of_start(settings.seed, start) for start in starts]
-        network = joined([build(seed) for seed in seeds])
+        begun = [begin(seed) for seed in seeds]
+        network = joined([network for network, _ in begun])
+        objective = EveryMember(begun[0][1], len(starts))
+        own = settings.model_copy(update={"seed": seeds[0]})
         step, n_low = None, 0
-        for step in training_loop(
-            network,
-            EveryMember(objective, len(starts)),
-            data,
-            settings.model_copy(update={"seed": seeds[0]}),
-            f"starts {starts[0] + 1}–{starts[-1] + 1} of {settings.starts}",
-            should_stop,
-        ):
-            is_new = first == 0 and step.step in EARLY
-            if is_new or step.step % JUDGE_EVERY == 0 or step.step == settings.n_steps:
-                n_low = n_low + 1 if ranking.judge(network, starts) else 0
-                take_over(ranking.best(1))
-            yield replace(
-                step, step=before + step.step, n_steps=settings.total_steps, exploring=True
-            )
-            if settings.stop_early and n_low >= COLLAPSE_PATIENCE:
-                break
-        else:
-            if step is None or step.step < settings.n_steps:
-                return  # stopped: the best start so far stays
-    take_over(ranking.best(settings.committee))
+        try:
+            for step in training_loop(network, objective, data, own, phase, should_stop):
+                is_due = step.step % JUDGE_EVERY == 0 or step.step == settings.n_steps
+                renewed = False
+                if is_due or (first == 0 and step.step in EARLY):
+                    below = ranking.judge(network, starts)
+                    dying = is_due and min(below) > COLLAPSE_MARGIN
+                    n_low = n_low + 1 if dying else 0
+                    device = next(network.parameters()).device
+                    best = max(starts, key=ranking.score)
+                    objective.told = starts.index(best)
+                    if ranking.score(best) > leading:
+                        leading, renewed = ranking.score(best), True
+                        take_over(ranking.best(1), device)
+                yield replace(
+                    step,
+                    step=before + step.step,
+                    n_steps=settings.total_steps,
+                    measures={**step.measures, "skipped": skipped + step.measures["skipped"]},
+                    note=f"{note} {step.note}".strip(),
+                    exploring=True,
+                    renewed=renewed,
+                )
+                note = ""
+                if settings.stop_early and n_low >= COLLAPSE_PATIENCE:
+                    break
+            else:
+                if step is None or step.step < settings.n_steps:
+                    return  # stopped: the best start so far stays
+        except TrainingFailed:
+            note = f"{phase.capitalize()} became unstable and were left."
+        if step is not None:
+            skipped += step.measures["skipped"]
+    if leading < 0:
+        raise TrainingFailed(
+            "Every start became unstable before anything was learned. Try a lower learning rate."
+        )
+    take_over(ranking.best(settings.committee), device)
 
 
 def seed_of_start(seed: int, start: int) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_selfseg.core.images.tile import Tile, TileError
-from napari_selfseg.core.memory import keep_freed_memory
+from napari_selfseg.core.memory import is_out_of_memory, keep_freed_memory
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import TrainingSettings
 from napari_selfseg.core.networks.network_input import network_input
@@ -22,7 +22,6 @@ GOOD_STATE_EVERY = 10  # steps between two copies of the weights kept for a roll
 RATE_AFTER_ROLL_BACK = 0.1  # factor on the learning rate
 LEAST_BATCH = 5  # fewer crops of one tile often have no positive or no negative patch
 LEAST_CROP = 128  # px; below it a step teaches little
-OUT_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
 
 
 def never() -> bool:
@@ -336,18 +335,6 @@ def choose_device(name: str) -> torch.device:
             "No CUDA graphics card can be used here; choose the device auto or cpu."
         )
     return torch.device(name)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out.
-
-    Only torch's own allocator for graphics cards has a type for it; the processor's and the
-    libraries of the card raise a plain RuntimeError.
-    """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    message = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in message for sign in OUT_OF_MEMORY)
 
 
 def _copy_of(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -28,6 +28,7 @@ class TrainingStep:
     measures: Mapping[str, float] = field(default_factory=dict)
     note: str = ""  # one sentence for the user when something was changed to go on
     exploring: bool = False  # one of several starts: no reason to end the whole training
+    renewed: bool = False  # while exploring: the model is another one than after the last step
 
 
 class SegmentationMethod(Protocol):

@@ -238,11 +238,13 @@ class PatchContrast:
         """
         assert isinstance(settings, PatchContrastSettings)
         network = self.build_network(settings, n_channels)
-        n_members = min(settings.committee, settings.starts)
-        if n_members == 1:
+        if settings.n_agreeing == 1:
             return network
-        consensus = Consensus(n_members, n_channels, settings.n_confidence_maps)
-        consensus.listen_to([Opinion(network.state_dict(), channel=0, inverted=False)])
+        with torch.random.fork_rng(devices=[]):
+            consensus = Consensus(settings.n_agreeing, n_channels, settings.n_confidence_maps)
+        opinion = Opinion(network.state_dict(), channel=0, inverted=False)
+        consensus.listen_to([opinion] * settings.n_agreeing)
+        consensus.listen_to([opinion])
         return consensus
 
     def build_network(
@@ -296,20 +298,20 @@ class PatchContrast:
         """
         assert isinstance(settings, PatchContrastSettings)
         data.restart()
-        objective = self.build_objective(settings, data)
         if settings.starts == 1:
+            objective = self.build_objective(settings, data)
             yield from training_loop(model, objective, data, settings, should_stop=should_stop)
             return
 
-        def build(seed: int) -> ConfidenceNetwork:
-            return self.build_network(settings.model_copy(update={"seed": seed}), data.n_channels)
+        def begin(seed: int) -> tuple[ConfidenceNetwork, PatchContrastObjective]:
+            own = settings.model_copy(update={"seed": seed})
+            return self.build_network(own, data.n_channels), self.build_objective(own, data)
 
-        def take_over(opinions: list[Opinion]) -> None:
-            device = opinions[0].state["head.weight"].device
+        def take_over(opinions: list[Opinion], device: torch.device) -> None:
             model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             if isinstance(model, Consensus):
                 model.listen_to(opinions)
             else:
                 model.load_state_dict(opinions[0].state)
 
-        yield from try_starts(build, objective, data, settings, take_over, should_stop)
+        yield from try_starts(begin, data, settings, take_over, should_stop)

@@ -183,9 +183,14 @@ class PatchContrastSettings(TrainingSettings):
         """What to say when the training went through to its end."""
         if self.starts == 1:
             return super().completed
-        agree = min(self.committee, self.starts)
-        together = f"; the best {agree} draw the map together" if agree > 1 else ""
+        n = self.n_agreeing
+        together = f"; the best {n} draw the map together" if n > 1 else ""
         return f"All {self.starts} starts were tried{together}."
+
+    @property
+    def n_agreeing(self) -> int:
+        """How many starts draw the final map."""
+        return min(self.committee, self.starts)
 
     @property
     def starts_per_step(self) -> float:

@@ -16,9 +16,10 @@ HALO = 1 + 2 * sum(DILATIONS)  # 83 px: how far one output pixel sees, on each s
 def joined(networks: Sequence[ConfidenceNetwork]) -> ConfidenceNetwork:
     """Return one network whose members are copies of these, each of one member and alike."""
     first = networks[0]
-    network = ConfidenceNetwork(
-        first.n_channels, first.n_confidence_maps, first.width, n_members=len(networks)
-    )
+    with torch.random.fork_rng(devices=[]):  # the weights it is made with are not kept
+        network = ConfidenceNetwork(
+            first.n_channels, first.n_confidence_maps, first.width, n_members=len(networks)
+        )
     states = [one.state_dict() for one in networks]
     network.load_state_dict(
         {
@@ -116,9 +117,11 @@ class ConfidenceNetwork(nn.Module):
         return torch.sigmoid(self.head(self.blocks(self.stem(x))))
 
     def member_state(self, member: int) -> dict[str, Tensor]:
-        """Return a copy of one member's state, for a network of one member."""
+        """Return a copy of one member's state, on the processor, for a network of one member."""
         return {
-            name: (value.chunk(self.n_members)[member] if value.ndim else value).detach().clone()
+            name: (value.chunk(self.n_members)[member] if value.ndim else value)
+            .detach()
+            .to("cpu", copy=True)
             for name, value in self.state_dict().items()
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -82,13 +83,24 @@ class Consensus(nn.Module):
             heard.append(1 - one if self.inverted[place] != self.inverted[0] else one)
         return torch.stack(heard, 1)
 
-    def folded(self) -> Consensus:
-        """Return a copy for prediction only (see `ConfidenceNetwork.folded`)."""
+    def problem(self) -> str:
+        """Say what is wrong with numbers that came from a file; "" if nothing is."""
+        if not 1 <= int(self.n_heard) <= len(self.members):
+            return f"{int(self.n_heard)} of {len(self.members)} members cannot be heard"
+        if not bool(((self.channels >= 0) & (self.channels < self.n_confidence_maps)).all()):
+            return "a member names a map that there is not"
+        return ""
+
+    @property
+    def n_confidence_maps(self) -> int:
+        """K, how many maps come out."""
         first = self.members[0]
         assert isinstance(first, ConfidenceNetwork)
-        copy = Consensus(len(self.members), first.n_channels, first.n_confidence_maps)
-        copy.load_state_dict(self.state_dict())
-        copy.to(self.channels.device)
+        return first.n_confidence_maps
+
+    def folded(self) -> Consensus:
+        """Return a copy for prediction only (see `ConfidenceNetwork.folded`)."""
+        copy = deepcopy(self)
         copy.members = nn.ModuleList(
             member.folded() for member in self.members if isinstance(member, ConfidenceNetwork)
         )
