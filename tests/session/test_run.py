@@ -192,6 +192,15 @@ def test_the_preview_shows_the_map_of_the_network_that_is_there(tile, seed, monk
     assert all(shown)
 
 
+def test_starts_that_bring_nothing_end_the_run(tile, monkeypatch):
+    monkeypatch.setattr("napari_selfseg.core.learning.starts.BARREN", 0)
+    result = finished(run_of(tile, starts=9, n_steps=2, committee=2))
+    assert len(result.curves) == 2
+    assert result.stopped_by == "plateau"
+    assert "no better than those before; the best 2 draw" in result.stopped_because
+    assert int(result.model.network.n_heard) == 2
+
+
 def test_a_stop_among_the_first_starts_keeps_the_best_so_far(tile):
     run = run_of(tile, starts=6, n_steps=40)
     for update in run.updates():

@@ -168,6 +168,8 @@ class TrainingRun:
                 steps.append(step)
                 if step.note:
                     self._notes.append(step.note)
+                if step.enough:
+                    stopped_by, because = "plateau", settings.enough
                 verdict = monitor.watch(step, network)
                 yield from self._tell(network, monitor, steps, clock)
                 if verdict is not None and settings.stop_early:

@@ -215,6 +215,28 @@ class TestFit:
         assert [s.step for s in seen[len(first) :]] == list(range(81, 161))
         assert int(model.n_heard) == 2
 
+    @pytest.mark.parametrize("stop_early", [True, False])
+    def test_barren_starts_end_it(self, monkeypatch, data, stop_early):
+        """The second of ten batches is the best; three later ones bring nothing."""
+        best = {0: 0.4, 1: 0.6}
+
+        def judged(self, network):
+            batch = len(begun) // 2 - 1
+            score = best.get(batch, 0.3)
+            return [ChannelChoice(0, False, score, "guess", ()) for _ in range(2)]
+
+        begun = []
+        build = PatchContrast.build_network
+        monkeypatch.setattr(StainAgreement, "of_members", judged)
+        monkeypatch.setattr(PatchContrast, "build_network", lambda *a: begun.append(1) or build(*a))
+        settings = settings_with(starts=20, stop_early=stop_early)
+        model = PatchContrast().build_model(settings)
+        begun.clear()
+        steps = list(PatchContrast().fit(model, data, settings))
+        assert len(steps) == 2 * (5 if stop_early else 10)
+        assert [s.step for s in steps if s.enough] == ([10] if stop_early else [])
+        assert int(model.n_heard) == 2
+
     def test_a_step_is_renewed_when_there_is_a_better_start(self, data):
         settings = settings_with(n_steps=25)
         model = PatchContrast().build_model(settings)

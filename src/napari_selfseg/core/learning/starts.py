@@ -34,6 +34,7 @@ from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork, joined
 from napari_selfseg.core.networks.consensus import Opinion
 
+BARREN = 3  # batches in a row that bring no better start: more of them would not either
 EARLY = (1, 5, 10)  # steps of the first starts that are judged too: there is nothing better yet
 
 
@@ -73,10 +74,13 @@ class Ranking:
         known = self._best.get(start)
         return -1.0 if known is None else known.choice.score
 
-    def best(self, n: int) -> list[Opinion]:
+    def leaders(self, n: int) -> list[int]:
         """Return the n starts that agree most with the stain, the best first."""
-        ranked = sorted(self._best.values(), key=lambda snapshot: -snapshot.choice.score)
-        return [snapshot.as_opinion() for snapshot in ranked[:n]]
+        return sorted(self._best, key=lambda start: -self.score(start))[:n]
+
+    def best(self, n: int) -> list[Opinion]:
+        """Return what is known of the `leaders`."""
+        return [self._best[start].as_opinion() for start in self.leaders(n)]
 
 
 class EveryMember(nn.Module):
@@ -124,8 +128,8 @@ def try_starts(
 ) -> Iterator[TrainingStep]:
     """Train every start, a batch of networks at a time; yield after every step.
 
-    A batch whose maps are all dying ends early, if the settings allow it. A batch that becomes
-    unstable is left.
+    If the settings allow it, a batch whose maps are all dying ends early, and all ends when three
+    batches in a row have brought no better start. A batch that becomes unstable is left.
 
     Parameters
     ----------
@@ -147,6 +151,8 @@ def try_starts(
     """
     ranking = Ranking(StainAgreement(data))
     leading, skipped, note = -1.0, 0.0, ""
+    leaders: list[int] = []
+    n_barren, enough = 0, False
     device = choose_device(settings.device)
     for first in range(0, settings.starts, settings.starts_at_once):
         starts = range(first, min(first + settings.starts_at_once, settings.starts))
@@ -158,6 +164,7 @@ def try_starts(
         objective = EveryMember(begun[0][1], len(starts))
         own = settings.model_copy(update={"seed": seeds[0]})
         step, n_low = None, 0
+        is_last = starts[-1] + 1 == settings.starts
         try:
             for step in training_loop(network, objective, data, own, phase, should_stop):
                 is_due = step.step % JUDGE_EVERY == 0 or step.step == settings.n_steps
@@ -172,6 +179,10 @@ def try_starts(
                     if ranking.score(best) > leading:
                         leading, renewed = ranking.score(best), True
                         take_over(ranking.best(1), device)
+                if step.step == settings.n_steps:
+                    former, leaders = leaders, ranking.leaders(settings.committee)
+                    n_barren = n_barren + 1 if leaders == former else 0
+                    enough = settings.stop_early and n_barren >= BARREN and not is_last
                 yield replace(
                     step,
                     step=before + step.step,
@@ -180,6 +191,7 @@ def try_starts(
                     note=f"{note} {step.note}".strip(),
                     exploring=True,
                     renewed=renewed,
+                    enough=enough,
                 )
                 note = ""
                 if settings.stop_early and n_low >= COLLAPSE_PATIENCE:
@@ -189,6 +201,8 @@ def try_starts(
                     return  # stopped: the best start so far stays
         except TrainingFailed:
             note = f"{phase.capitalize()} became unstable and were left."
+        if enough:
+            break
         if step is not None:
             skipped += step.measures["skipped"]
     if leading < 0:

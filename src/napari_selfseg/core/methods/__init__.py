@@ -29,6 +29,7 @@ class TrainingStep:
     note: str = ""  # one sentence for the user when something was changed to go on
     exploring: bool = False  # one of several starts: no reason to end the whole training
     renewed: bool = False  # while exploring: the model is another one than after the last step
+    enough: bool = False  # the method ends here by itself: going on would change nothing
 
 
 class SegmentationMethod(Protocol):

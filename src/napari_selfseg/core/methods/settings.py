@@ -85,6 +85,11 @@ class TrainingSettings(BaseModel):
         """What to say when the training went through to its end."""
         return f"All {self.total_steps} steps were taken."
 
+    @property
+    def enough(self) -> str:
+        """What to say when the method ended by itself because nothing changed any more."""
+        return "Going on would have changed nothing."
+
 
 class PatchContrastSettings(TrainingSettings):
     """Patch-based contrast of a tiny network's own confidence (Boserup and Selvan, 2023)."""
@@ -183,9 +188,17 @@ class PatchContrastSettings(TrainingSettings):
         """What to say when the training went through to its end."""
         if self.starts == 1:
             return super().completed
+        return f"All {self.starts} starts were tried{self._together}."
+
+    @property
+    def enough(self) -> str:
+        """What to say when the method ended by itself because nothing changed any more."""
+        return f"The last starts were no better than those before{self._together}."
+
+    @property
+    def _together(self) -> str:
         n = self.n_agreeing
-        together = f"; the best {n} draw the map together" if n > 1 else ""
-        return f"All {self.starts} starts were tried{together}."
+        return f"; the best {n} draw the map together" if n > 1 else ""
 
     @property
     def n_agreeing(self) -> int:
