@@ -20,7 +20,6 @@ from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.widgets.dock import SelfSegDock
 
 WINDOW = 1400, 900  # px
-COLOURS = 192  # of a palette picture: small files, and nothing of the tile is lost to the eye
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:
@@ -56,7 +55,7 @@ def main() -> None:
     def keep(name: str) -> None:
         rest(1.5)
         picture = Image.fromarray(viewer.window.screenshot(flash=False)[..., :3])
-        picture.quantize(COLOURS).save(out / f"{name}.png", optimize=True)
+        picture.save(out / f"{name}.png", optimize=True)
         print(out / f"{name}.png")
 
     panel, results = dock.training_panel, dock.result_panel
