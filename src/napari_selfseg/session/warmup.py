@@ -13,7 +13,7 @@ from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.methods.settings import PRESETS, PatchContrastSettings, TrainingSettings
 
 TILE = 320  # px a side of the tile that is timed
-BESIDE_LEARNING = 1.15  # judging the maps, the preview and the window come on top of the steps
+BESIDE_LEARNING = 1.3  # judging the maps, the preview and the window come on top of the steps
 
 
 @dataclass(frozen=True)
