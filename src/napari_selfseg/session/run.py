@@ -168,8 +168,6 @@ class TrainingRun:
                 steps.append(step)
                 if step.note:
                     self._notes.append(step.note)
-                if step.enough:
-                    stopped_by, because = "plateau", settings.enough
                 verdict = monitor.watch(step, network)
                 yield from self._tell(network, monitor, steps, clock)
                 if verdict is not None and settings.stop_early:
@@ -179,8 +177,10 @@ class TrainingRun:
                 if self._stop.is_set():
                     break
             stopped = self._stop.is_set()
-            if not stopped and steps and steps[-1].exploring:
+            if not stopped and steps[-1].exploring:  # the method went through to its end
                 monitor.accept(network)
+                if steps[-1].enough:
+                    stopped_by, because = "plateau", settings.enough
         except TrainingFailed as error:
             if not steps:
                 raise

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from napari_selfseg.core.images.tile import Tile
-from napari_selfseg.core.methods.settings import TrainingSettings
+from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 
 
 def random_tile(rows=40, columns=50, channels=3, seed=0, **about):
@@ -53,6 +53,22 @@ def settings_with(**changes):
     return TrainingSettings(
         **({"n_steps": 4, "batch_size": 4, "crop_size": 32, "device": "cpu"} | changes)
     )
+
+
+def patch_contrast_with(**changes):
+    """Settings of method 0 that take a fraction of a second a step."""
+    usual = {
+        "patch_px": 8,
+        "patch_um": None,
+        "stride_px": 4,
+        "crop_size": 32,
+        "batch_size": 3,
+        "n_draws": 5,
+        "n_confidence_maps": 2,
+        "n_steps": 3,
+        "device": "cpu",
+    }
+    return PatchContrastSettings(**(usual | changes))
 
 
 def state_of(model):

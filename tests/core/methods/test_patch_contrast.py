@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.core.learning.small_training import patch_contrast_with as tiny
+from tests.core.learning.small_training import same, state_of
 from tests.core.methods import loop_reference
 from tests.core.methods.loop_reference import Draws, distances, step_loss
 
@@ -282,35 +284,12 @@ def drawn_tile(side=96, seed=1, **about):
     return Tile(pixels, 255, **about)
 
 
-def tiny(**changes):
-    usual = {
-        "patch_px": 8,
-        "patch_um": None,
-        "stride_px": 4,
-        "crop_size": 32,
-        "batch_size": 3,
-        "n_draws": 5,
-        "n_confidence_maps": 2,
-        "n_steps": 3,
-        "device": "cpu",
-    }
-    return PatchContrastSettings(**(usual | changes))
-
-
 def trained(settings, *tiles, data=None):
     tiles = tiles or (drawn_tile(),)
     data = data or TrainingData(tiles, settings.image_space)
     model = PatchContrast().build_model(settings, data.n_channels)
     steps = list(PatchContrast().fit(model, data, settings))
     return model, steps
-
-
-def state_of(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def same(state, other):
-    return all(torch.equal(value, other[name]) for name, value in state.items())
 
 
 class TestFit:

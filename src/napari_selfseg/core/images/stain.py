@@ -146,7 +146,10 @@ class Stain:
         return self.weighted_evidence(1.0)
 
     def weighted_evidence(self, amount: float) -> NDArray[np.float32]:
-        """Return the sum of hue and ``amount`` times the amount of stain, both standardised."""
+        """Return hue plus ``amount`` times the amount of stain, each standardised: (M, N).
+
+        Without a hue it is ``amount`` times the standardised cue.
+        """
         evidence = np.float32(amount) * _standardised(self.amount)
         return evidence if self.hue is None else evidence + _standardised(self.hue)
 
@@ -163,8 +166,8 @@ def nuclear_evidence(
 
     Parameters
     ----------
-    pixels : ndarray, shape (M, N, C)
-        Intensity in 0..1.
+    pixels : ndarray of float32, shape (M, N, C), or Stain
+        Intensity in 0..1; a `Stain` is not computed again.
 
     Returns
     -------
