@@ -182,7 +182,7 @@ def test_stop_is_acknowledged_and_progress_does_not_undo_that(panel, qtbot):
 def test_the_end_says_why_and_which_step_was_kept(panel):
     panel.show_started()
     panel.show_finished("All 20 steps were taken.", 15)
-    assert panel.outcome.text() == "All 20 steps were taken. The result comes from step 15."
+    assert panel.outcome.text() == "All 20 steps were taken. The best network is that of step 15."
     panel.show_finished("The network of step 15 was kept.", 15)
     assert panel.outcome.text().count("15") == 1
 

@@ -169,7 +169,7 @@ class TrainingPanel(QWidget):
     def show_finished(self, because: str, kept_step: int | None) -> None:
         """Say why the training ended, and which step the result comes from."""
         if kept_step and f"step {kept_step} " not in because:
-            because += f" The result comes from step {kept_step}."
+            because += f" The best network is that of step {kept_step}."
         self.outcome.tell(because, "plain")
         if kept_step:
             self.curves.mark(kept_step, "kept")
