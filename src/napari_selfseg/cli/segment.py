@@ -174,10 +174,11 @@ def _segmented(
     should_stop: Callable[[], bool],
 ) -> dict[str, Any] | None:
     """Segment one image and write its files; None if it was interrupted before."""
+    from napari_selfseg.core.channels import confidence_of
     from napari_selfseg.core.images.reading import read_tile
     from napari_selfseg.core.instances import label_image
     from napari_selfseg.core.prediction import PredictionStopped
-    from napari_selfseg.core.segmentation import confidence_of_tile, needs_rescaling
+    from napari_selfseg.core.segmentation import needs_rescaling, prediction_of_tile
     from napari_selfseg.session.store import write_confidence, write_labels
 
     start = time.perf_counter()
@@ -185,11 +186,13 @@ def _segmented(
     for note in (*tile.notes, *_scale_notes(stored, tile)):
         say(f"{file.name}: {note}")
     try:
-        confidence = confidence_of_tile(stored.model, choice, tile, should_stop)
+        prediction = prediction_of_tile(stored.model, tile, should_stop)
     except PredictionStopped:
         return None
-    settings = _label_settings(stored, tile, confidence, options.binary)
-    labels = label_image(confidence, settings)
+    confidence = confidence_of(prediction.maps, choice)
+    is_refined = prediction.is_refined(choice)
+    settings = _label_settings(stored, tile, confidence, is_refined, options.binary)
+    labels = label_image(confidence, settings, prediction.centres(choice, tile.um_per_px))
     told = {
         "name": tile.name,
         "rows": tile.shape[0],
@@ -223,7 +226,11 @@ def _scale_notes(stored: StoredRun, tile: Tile) -> list[str]:
 
 
 def _label_settings(
-    stored: StoredRun, tile: Tile, confidence: NDArray[np.float32], binary: bool
+    stored: StoredRun,
+    tile: Tile,
+    confidence: NDArray[np.float32],
+    is_refined: bool,
+    binary: bool,
 ) -> LabelSettings:
     """Return what the user set in the run, at the scale of the tile, or a suggestion for it."""
     from napari_selfseg.core.plausibility import suggested_label_settings
@@ -233,7 +240,7 @@ def _label_settings(
     if stored.label_settings is not None and set_by_user:
         settings = label_settings_at(stored.label_settings, stored.um_per_px, tile.um_per_px)
     else:
-        settings = suggested_label_settings(confidence, tile.read(), tile.um_per_px)
+        settings = suggested_label_settings(confidence, tile.read(), tile.um_per_px, is_refined)
     return settings.model_copy(update={"instances": False}) if binary else settings
 
 

@@ -140,11 +140,10 @@ def train(
 
 def save(result: RunResult, out: str | Path, anonymous: bool, overwrite: bool = False) -> None:
     """Store a run with the label image of its tile."""
-    from napari_selfseg.core.instances import label_image
     from napari_selfseg.session.store import save_run
 
     label_settings = result.suggested_label_settings()
-    labels = label_image(result.confidence(), label_settings)
+    labels = result.labels(label_settings)
     save_run(result, out, labels, label_settings, anonymous=anonymous, overwrite=overwrite)
 
 

@@ -131,6 +131,7 @@ def load_model(folder: str | Path) -> TrainedModel:
     import torch
 
     from napari_selfseg.core.networks.consensus import Consensus
+    from napari_selfseg.core.networks.refined import Refined
 
     folder = Path(folder)
     told = read_settings(folder)
@@ -142,7 +143,7 @@ def load_model(folder: str | Path) -> TrainedModel:
     if problem:
         raise CheckpointError(f"The weights in {folder.name} do not fit its settings: {problem}.")
     network.load_state_dict(state)
-    problem = network.problem() if isinstance(network, Consensus) else ""
+    problem = network.problem() if isinstance(network, Consensus | Refined) else ""
     if problem:
         raise CheckpointError(f"The weights in {folder.name} are damaged: {problem}.")
     # the layout it was trained in: another one rounds differently

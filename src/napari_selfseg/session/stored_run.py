@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -21,6 +20,7 @@ from napari_selfseg.core.checkpoint import (
     read_settings,
 )
 from napari_selfseg.core.instances import LabelSettings
+from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import TrainingSettings
 from napari_selfseg.session.curves_file import curves_from_csv
@@ -29,6 +29,7 @@ from napari_selfseg.session.label_files import StoreError, read_confidence, read
 PROVENANCE_FILE, CURVES_FILE = "provenance.json", "curves.csv"
 LABELS_FILE = "result/labels.tif"
 CONFIDENCE_FILE = "result/confidence.tif"
+DOUBT_FILE, DEPTH_FILE = "result/doubt.tif", "result/depth.tif"
 LABEL_SETTINGS_FILE = "result/label_settings.json"
 
 
@@ -44,8 +45,8 @@ class StoredRun:
     provenance : mapping
     choice : ChannelChoice
         The map and polarity chosen at training.
-    maps : ndarray of float16, shape (K, M, N), or None
-        The confidence maps of the tile in view.
+    prediction : Prediction or None
+        What the model drew of the tile in view.
     labels : ndarray of integers, shape (M, N), or None
         Its label image, with what a person changed.
     label_settings : LabelSettings or None
@@ -56,7 +57,7 @@ class StoredRun:
     curves: tuple[TrainingStep, ...]
     provenance: Mapping[str, Any]
     choice: ChannelChoice
-    maps: NDArray[np.float16] | None
+    prediction: Prediction | None
     labels: NDArray[Any] | None
     label_settings: LabelSettings | None
 
@@ -93,19 +94,42 @@ def load_run(folder: str | Path, with_images: bool = True) -> StoredRun:
         raise StoreError(str(error)) from error
     choice = _choice_of(told, getattr(model.settings, "n_confidence_maps", None), folder)
     provenance = _read_json(folder, PROVENANCE_FILE)
-    maps = _optional(folder / CONFIDENCE_FILE, read_confidence) if with_images else None
+    prediction = _prediction(folder, model) if with_images else None
     labels = _optional(folder / LABELS_FILE, read_labels) if with_images else None
-    if maps is not None and labels is not None and maps.shape[1:] != labels.shape:
-        raise StoreError(f"The result in {folder.name} is damaged: its images differ in size.")
+    if prediction is not None and labels is not None:
+        _check_size(folder, prediction.maps, labels)
     return StoredRun(
         model=model,
         curves=_read_curves(folder),
         provenance=provenance,
         choice=choice,
-        maps=maps,
+        prediction=prediction,
         labels=labels,
         label_settings=_read_label_settings(folder),
     )
+
+
+def _prediction(folder: Path, model: TrainedModel) -> Prediction | None:
+    """Read what the model drew; None if the run holds no maps."""
+    maps = _optional(folder / CONFIDENCE_FILE, read_confidence)
+    if maps is None:
+        return None
+    doubt, depth = (_optional(folder / name, read_confidence) for name in (DOUBT_FILE, DEPTH_FILE))
+    for extra in (doubt, depth):
+        if extra is not None:
+            _check_size(folder, maps, extra)
+    refined = getattr(model.network, "object_map", None)
+    return Prediction(
+        maps,
+        None if doubt is None else doubt[0],
+        None if depth is None else depth[0],
+        None if depth is None else refined,
+    )
+
+
+def _check_size(folder: Path, maps: NDArray[Any], other: NDArray[Any]) -> None:
+    if maps.shape[-2:] != other.shape[-2:]:
+        raise StoreError(f"The result in {folder.name} is damaged: its images differ in size.")
 
 
 def _choice_of(told: Mapping[str, Any], n_maps: int | None, folder: Path) -> ChannelChoice:

@@ -43,7 +43,7 @@ def layers_of_run(path: str | Path | Sequence[str]) -> Layers:
     if stored.um_per_px is not None:
         placed = {"scale": (stored.um_per_px,) * 2, "units": ("µm", "µm")}
     layers: Layers = []
-    if stored.maps is not None:
+    if stored.prediction is not None:
         confidence = {
             "name": f"{folder.name} confidence",
             "contrast_limits": (0.0, 1.0),
@@ -51,7 +51,7 @@ def layers_of_run(path: str | Path | Sequence[str]) -> Layers:
             "metadata": {OWN: {"role": "result"}},  # nothing to learn from
             **placed,
         }
-        layers.append((confidence_of(stored.maps, stored.choice), confidence, "image"))
+        layers.append((confidence_of(stored.prediction.maps, stored.choice), confidence, "image"))
     if stored.labels is not None:
         layers.append((stored.labels, {"name": f"{folder.name} labels", **placed}, "labels"))
     if not layers:

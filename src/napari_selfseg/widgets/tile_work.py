@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.stain import Stain
-from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.result import RunResult
 from napari_selfseg.widgets.candidate import (
@@ -197,8 +197,7 @@ class TileWork(QObject):
             return
 
         def find() -> Any:
-            labels = label_image(candidate.confidence, settings)
-            return source, replace(candidate, labels=labels)
+            return source, candidate.with_settings(settings)
 
         self._jobs[source].ask(find)
 

@@ -141,6 +141,13 @@ class Stain:
         return np.asarray(smooth, dtype=np.float32)
 
     @cached_property
+    def red_density(self) -> NDArray[np.float32]:
+        """The optical density of red light, smoothed by 1 px, (M, N); of grey where grey."""
+        density = optical_density(self._pixels[..., 0])
+        smooth = gaussian_filter(density, EVIDENCE_SIGMA, mode="nearest")
+        return np.asarray(smooth, dtype=np.float32)
+
+    @cached_property
     def evidence(self) -> NDArray[np.float32]:
         """See `nuclear_evidence`."""
         return self.weighted_evidence(1.0)
@@ -150,8 +157,8 @@ class Stain:
 
         Without a hue it is ``amount`` times the standardised cue.
         """
-        evidence = np.float32(amount) * _standardised(self.amount)
-        return evidence if self.hue is None else evidence + _standardised(self.hue)
+        evidence = np.float32(amount) * standardised(self.amount)
+        return evidence if self.hue is None else evidence + standardised(self.hue)
 
 
 def nuclear_evidence(
@@ -180,7 +187,8 @@ def nuclear_evidence(
     return stain.evidence, stain.cue_and_name[1]
 
 
-def _standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return values with mean 0 and standard deviation 1; 0 everywhere if they are uniform."""
     centred = values - values.mean()
     spread = float(centred.std())
     return np.asarray(centred / spread if spread > 1e-6 else 0 * centred, dtype=np.float32)
