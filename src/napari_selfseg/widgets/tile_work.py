@@ -24,9 +24,9 @@ from napari_selfseg.widgets.candidate import (
 )
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.latest import Latest
-from napari_selfseg.widgets.layers import ResultLayers, TileView
+from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView
 
-CONFIDENCE_NAME = "SelfSeg confidence"
+CONFIDENCE_NAME, DOUBT_NAME = "SelfSeg confidence", "SelfSeg doubt"
 QUICK_TO_THRESHOLD = 4_000_000  # px; above, the threshold start waits until it is asked for
 
 
@@ -250,6 +250,25 @@ class TileWork(QObject):
         self._show(source)
         self._viewer.layers.selection.active = self._shown[source]
 
+    @property
+    def doubt(self) -> NDArray[Any] | None:
+        """How much the networks disagree, (M, N) in 0..1; None where there is only one."""
+        return None if self.result is None else self.result.prediction.doubt
+
+    @property
+    def shows_doubt(self) -> bool:
+        """Whether the doubt is to be seen in the viewer now."""
+        layer = self.layers.confidence_layer(DOUBT_NAME)
+        return layer is not None and bool(layer.visible)
+
+    def show_doubt(self, shown: bool) -> None:
+        """Show or hide where the networks disagree."""
+        if self.doubt is not None and shown:
+            layer = self.layers.show_confidence(self.doubt, DOUBT_NAME, colours=DOUBT_COLOURS)
+            layer.visible = True
+        elif self.shows_doubt:
+            self.layers.confidence_layer(DOUBT_NAME).visible = False
+
     def current_labels(self) -> NDArray[Any] | None:
         """Return the active labels (M, N) with a person's corrections, or None."""
         return None if self.active is None else self.labels_of(self.active)
@@ -293,6 +312,7 @@ class TileWork(QObject):
         self.candidates["learned"] = learned
         self.layers.remove_preview()
         self._show_confidence()
+        self.show_doubt(self.shows_doubt)  # of the new maps, if it was looked at
         show_learned = edited is not None or self.recommended == "learned"
         self._make_layer("learned")
         if edited is not None:
@@ -332,7 +352,6 @@ class TileWork(QObject):
     def _show_confidence(self) -> None:
         confidence = self.candidates["learned"].confidence
         self.layers.show_confidence(confidence, CONFIDENCE_NAME, visible=False)
-
     def _is_touched(self, source: Source | None) -> bool:
         layer = self.layer_of(source) if source is not None else None
         return layer is not None and self.layers.is_touched(layer)

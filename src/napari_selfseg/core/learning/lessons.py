@@ -25,6 +25,7 @@ LEAST_FIT = 0.94  # of an ellipse; clumps and ragged objects have less
 LEAST_RATIO = 0.4  # minor over major axis; thinner ones are mostly fibres
 LEAST_MARGIN = 0.6  # standard deviations of the cue, on average over the object
 CLEARLY_BACKGROUND = -0.25  # standard deviations; what lies above it is left open
+LEAST_AFFIRMED = 0.5  # of the objects; starts that deny more have found something else
 RING_UM, HALO_UM = 0.5, 1.5  # around doubtful objects left open, around sure ones taught
 
 
@@ -76,7 +77,7 @@ def lesson_of(
         How many times smaller the lesson is.
     consensus : ndarray of float32, shape (M, N), optional
         How far the starts' object map lies above its threshold. Objects that it denies on
-        average are left open.
+        average are left open, unless it denies more than half of them.
     """
     labels = label_image(cue.confidence(), LabelSettings.for_scale(um_per_px))
     sure = sure_objects(labels, cue, um_per_px, consensus)
@@ -109,7 +110,9 @@ def sure_objects(
     good &= (shapes.ellipse_fit > LEAST_FIT) & (shapes.axis_ratio > LEAST_RATIO)
     good &= ndimage.mean(cue.margin, labels, numbers) > LEAST_MARGIN
     if consensus is not None:
-        good &= ndimage.mean(consensus, labels, numbers) > 0
+        affirmed = good & (ndimage.mean(consensus, labels, numbers) > 0)
+        if affirmed.sum() >= LEAST_AFFIRMED * good.sum():
+            good = affirmed
     return np.concatenate([[False], good])
 
 

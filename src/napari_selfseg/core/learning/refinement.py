@@ -28,10 +28,13 @@ from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.networks.network_input import network_input
 from napari_selfseg.core.networks.refined import MOST_SHRINKING, Refined
+from napari_selfseg.core.plausibility import suggested_threshold
+from napari_selfseg.core.prediction import predict_region
 
 LEARNED_AT_UM = 0.5  # per pixel; at 0.25 the same number of steps sees a quarter of the tissue
 MOST_PIXELS = 8_000_000  # of all tiles together; what lies around the middle of a tile is taken
 TARGETS = 3  # channels of a crop behind the image: objects, weight, depth
+SHOWN_AT = (0.4, 0.6, 0.8, 1.0)  # shares of the steps; the first is past the wildest ones
 WARM_UP = 0.2  # share of the steps in which the rate rises
 LOWEST_RATE = 0.04  # of the highest, at the beginning
 
@@ -139,7 +142,7 @@ def refine(
 ) -> Iterator[TrainingStep]:
     """Let the pupil of a network learn from the tiles; yield after every step.
 
-    Until the last step the network goes on drawing the consensus; after it, the pupil's map.
+    For the first steps the network goes on drawing the consensus; then the pupil's map.
 
     Parameters
     ----------
@@ -151,24 +154,31 @@ def refine(
         Ends the training in the middle of a step.
     """
     shrink = shrinking(data.um_per_px)
+    starts = network.first.folded()
 
     def make(tile: Tile) -> Lesson:
         rows, columns = _middle(tile, len(data.tiles))
         top, left = (tile.shape[0] - rows) // 2, (tile.shape[1] - columns) // 2
-        pixels = tile.read(slice(top, top + rows), slice(left, left + columns))
-        cue = clearest_cue(Stain(pixels), tile.um_per_px)
-        return lesson_of(pixels, cue, tile.um_per_px, shrink)
+        where = slice(top, top + rows), slice(left, left + columns)
+        pixels = tile.read(*where)
+        stain = Stain(pixels)
+        maps = predict_region(starts, tile, *where, data.image_space)
+        drawn = network.first.object_of(maps)
+        consensus = drawn - np.float32(suggested_threshold(drawn, stain))
+        cue = clearest_cue(stain, tile.um_per_px)
+        return lesson_of(pixels, cue, tile.um_per_px, shrink, consensus)
 
     crops = LessonCrops(data, make, settings)
     own = settings.of_refinement()
     before = settings.total_steps - settings.refinement_steps
+    milestones = {math.ceil(share * own.n_steps) for share in SHOWN_AT}
     _renew(network.pupil, settings.seed)
     try:
         for step in training_loop(
             network.pupil, LessonObjective(), crops, own, "refinement", should_stop, one_cycle
         ):
-            is_last = step.step == own.n_steps
-            if is_last:
+            is_milestone = step.step in milestones
+            if is_milestone:
                 network.to(next(network.pupil.parameters()).device)
                 network.learned(shrink)
             yield replace(
@@ -176,7 +186,7 @@ def refine(
                 step=before + step.step,
                 n_steps=settings.total_steps,
                 exploring=True,
-                renewed=is_last,
+                renewed=is_milestone,
             )
     except TrainingFailed:
         return  # the consensus stays

@@ -10,6 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+REFINEMENT_BATCH, REFINEMENT_CROP = 6, 128  # crops a step, and their side in px
+
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -252,10 +254,15 @@ class PatchContrastSettings(TrainingSettings):
             "n_steps": self.refinement_steps,
             "learning_rate": self.refinement_rate,
             "weight_decay": self.weight_decay,
-            "batch_size": 6,
-            "crop_size": 128,
+            "batch_size": REFINEMENT_BATCH,
+            "crop_size": REFINEMENT_CROP,
         }
         return TrainingSettings(**values)
+
+    @property
+    def pixels_of_refinement(self) -> int:
+        """How many pixels the refinement looks at."""
+        return self.refinement_steps * REFINEMENT_BATCH * REFINEMENT_CROP**2
 
     @property
     def starts_per_step(self) -> float:
