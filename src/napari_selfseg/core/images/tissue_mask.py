@@ -8,7 +8,6 @@ from scipy import ndimage
 
 from napari_selfseg.core.images.coarse import CoarseTile, camera_noise, relative_chroma
 from napari_selfseg.core.images.pen import coarse_pen
-from napari_selfseg.core.images.stain import is_dark_field
 
 # Glass is what is bright, without colour and smooth, all three. The least stained stroma seen is
 # as bright and nearly as colourless as glass, but its fibres spread by more than 0.01 of white
@@ -35,9 +34,10 @@ def tissue_mask(pixels: NDArray[np.float32], um_per_px: float | None = None) -> 
     uneven or slightly tinted. Nothing else is cut off: pale tissue has fibres or colour, nuclei
     are neither bright nor smooth. Gaps below 400 µm² count as tissue, large lumens and fat do not.
 
-    In grey images only brightness and smoothness can tell glass, and pen is not looked for. With a
-    dark background (fluorescence) there is no glass: all is tissue, or nothing if the tile is
-    flat. A stained tile that is so dark that it looks like one is all tissue, too.
+    In grey images only brightness and smoothness can tell glass, and only black pen is looked for.
+    With a dark background (fluorescence) there is no glass: all is tissue, or nothing if the tile is
+    flat. A stained tile that is so dark that it looks like one is all tissue, too; so is one that
+    black ink covers by more than half.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def tissue_mask(pixels: NDArray[np.float32], um_per_px: float | None = None) -> 
         return np.zeros(pixels.shape[:2], dtype=bool)
     coarse = CoarseTile(pixels, um_per_px)
     left = camera_noise(pixels) / coarse.factor  # averaging takes most of the noise away
-    if is_dark_field(coarse.means):
+    if coarse.is_dark_field:
         low, high = np.percentile(coarse.means, (0.1, 99.9))
         return np.full(pixels.shape[:2], bool(high - low > max(FLAT, 7 * left)))
     pen = coarse_pen(coarse)
@@ -86,7 +86,7 @@ def tissue_sentence(mask: NDArray[np.bool_]) -> str:
 def _glass(coarse: CoarseTile, noise: float, pen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which squares are glass, (m, n); ``noise`` is that of a square."""
     brightness = coarse.brightness
-    smooth = coarse.spread() < np.sqrt(SMOOTH**2 + (NOISE * noise) ** 2)
+    smooth = coarse.spread < np.sqrt(SMOOTH**2 + (NOISE * noise) ** 2)
     likely = smooth & (brightness > BRIGHT) & (coarse.chroma < GREY) & ~pen
     if not likely.any():
         return np.zeros_like(likely)
