@@ -11,8 +11,9 @@ from skimage.data import immunohistochemistry
 
 from napari_selfseg.core.images.altered import dark, pale, with_pen
 from napari_selfseg.core.images.dab import dab, dab_share, has_dab
-from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.images.drawn import GLASS, HAEMATOXYLIN, drawn_he_tile
 
+DAB = np.float32([0.27, 0.57, 0.78])  # Ruifrok and Johnston (2001)
 YELLOW, BLUE = (1.0, 0.95, 0.85), (0.9, 0.95, 1.0)
 
 
@@ -43,6 +44,17 @@ def test_ihc_has_dab(alter, light):
 @LIGHT
 def test_h_and_e_has_none(he, alter, light):
     assert dab_share(as_pixels(alter(he)) * np.float32(light)) < 0.01
+
+
+@pytest.mark.parametrize("every", [2, 5, 10**6])
+def test_a_nuclear_marker_that_some_nuclei_have(every):
+    _, labels = drawn_he_tile(300, 300, n_nuclei=40)
+    positive = (labels > 0) & (labels % every == 0)
+    blue = np.where(positive, 0.2, np.where(labels > 0, 0.5, 0.03))  # below the brown, too
+    brown = np.where(positive, 0.5, 0.01)
+    density = blue[..., None] * HAEMATOXYLIN + brown[..., None] * DAB
+    array = (GLASS * 10**-density).astype(np.float32)
+    assert has_dab(array) == positive.any()
 
 
 def test_ihc_without_brown_has_none():

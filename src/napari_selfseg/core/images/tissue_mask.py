@@ -35,9 +35,9 @@ def tissue_mask(pixels: NDArray[np.float32], um_per_px: float | None = None) -> 
     are neither bright nor smooth. Gaps below 400 µm² count as tissue, large lumens and fat do not.
 
     In grey images only brightness and smoothness can tell glass, and only black pen is looked for.
-    With a dark background (fluorescence) there is no glass: all is tissue, or nothing if the tile is
-    flat. A stained tile that is so dark that it looks like one is all tissue, too; so is one that
-    black ink covers by more than half.
+    With a dark background (fluorescence) there is no glass: all is tissue, or nothing if the tile
+    is flat. A stained tile that is so dark that it looks like one is all tissue, too; so is one
+    that black ink covers by more than half.
 
     Parameters
     ----------
