@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import gaussian_filter
 
 from napari_selfseg.core.images.altered import (
     at_half_scale,
@@ -137,6 +138,13 @@ def test_dust_on_glass_is_no_tissue():
 def test_pen_on_glass_is_no_tissue(ink):
     array, _ = with_pen((glass() * 255).astype(np.uint8), ink)
     assert tissue_mask(as_pixels(array), UM).mean() < 0.01
+
+
+@pytest.mark.parametrize("ink", ["blue", "green", "red", "black"])
+def test_smeared_ink_on_glass_leaves_no_seam(ink):
+    blank = np.full((480, 500, 3), 240, np.uint8)
+    smeared = gaussian_filter(with_pen(blank, ink)[0].astype(np.float32), (10, 10, 0))
+    assert tissue_mask(smeared / 255, UM).mean() < 0.01
 
 
 def test_pen_beside_tissue(drawn):
