@@ -1,11 +1,10 @@
-"""Prominence is checked against the h-maxima of scikit-image, which take one h at a time."""
+"""Learned centres: where they are, how prominent, and what is split between them."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, label
-from skimage.morphology import h_maxima
 
 from napari_selfseg.core.centres import LEAST_DEPTH, SMOOTHING_UM, centres_of
 from napari_selfseg.core.instances import LabelSettings, label_image
@@ -30,26 +29,32 @@ def test_prominence_is_the_way_down_to_the_pass():
     depth = hills((30, 20, 1.0), (30, 44, 0.8), sigma=8.0)
     centres = centres_of(depth, 0.25)
     low, high = np.sort(centres.prominence)[-2:]
-    pass_height = depth[30, 20:45].min()
-    assert low == pytest.approx(0.8 - pass_height, abs=0.03)
-    assert high == pytest.approx(1.0, abs=0.03)  # nothing higher to go to
+    seen = gaussian_filter(depth, SMOOTHING_UM / 0.25)
+    pass_height = seen[30, 20:45].min()
+    assert low == pytest.approx(seen[30, 44] - pass_height, abs=0.01)
+    assert high == pytest.approx(seen[30, 20], abs=0.01)  # nothing higher to go to
 
 
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 100), h=st.sampled_from([0.04, 0.1, 0.2, 0.35]))
-def test_keeping_prominent_centres_is_taking_the_h_maxima(seed, h):
-    noise = gaussian_filter(np.random.default_rng(seed).random((50, 60)), 3)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_prominence_by_its_definition(seed):
+    """Going down level by level until the land around a centre holds a higher place."""
+    noise = gaussian_filter(np.random.default_rng(seed).random((40, 50)), 2.5)
     depth = ((noise - noise.min()) / np.ptp(noise)).astype(np.float32)
-    levels = round(h * 255)
-    relief = np.round(np.clip(gaussian_filter(depth, SMOOTHING_UM / 0.25), 0, 1) * 255)
-    # flooding goes over the four sides of a pixel, so the regions must too
-    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
-    maxima, _ = label(h_maxima(relief.astype(np.int32), levels, cross))
-    wanted = {maxima[relief == relief[maxima == i].max()].max() for i in np.unique(maxima)[1:]}
-    wanted = {i for i in np.unique(maxima)[1:] if relief[maxima == i].max() >= LEAST_DEPTH * 255}
-    kept = centres_of(depth, 0.25).at_least((levels - 0.5) / 255)
-    found = {maxima[tuple(place)] for place in kept} - {0}
-    assert found == wanted
+    centres = centres_of(depth, 0.25)
+    relief = centres.relief.astype(int)
+    lowest = round(LEAST_DEPTH * 255)
+    for place, prominence in zip(centres.places, centres.prominence, strict=True):
+        height = relief[tuple(place)]
+        if (relief[tuple(centres.places.T)] == height).sum() > 1:
+            continue  # which of two equal ones ends at their pass is left open
+        expected = height
+        for level in range(height, lowest - 1, -1):
+            land, _ = label(relief >= level)
+            if relief[land == land[tuple(place)]].max() > height:
+                expected = height - level
+                break
+        assert round(float(prominence) * 255) == expected
 
 
 def test_nothing_deep_has_no_centre():
@@ -85,9 +90,7 @@ def test_weak_centres_are_ignored_on_demand():
     depth = hills((20, 30, 1.0), (20, 48, 0.9), shape=(40, 80), sigma=8.0) * confidence
     centres = centres_of(depth, 0.25)
     counts = [
-        label_image(
-            confidence, LabelSettings(morphology=False, split_prominence=p), centres
-        ).max()
+        label_image(confidence, LabelSettings(morphology=False, split_prominence=p), centres).max()
         for p in (0.05, 0.9)
     ]
     assert counts == [2, 1]

@@ -21,8 +21,12 @@ def test_measures_are_those_of_scikit_image(seed):
     labels = label(np.random.default_rng(seed).random((30, 40)) < 0.45)
     shapes, parts = shapes_of(labels), regionprops(labels)
     np.testing.assert_allclose(shapes.area, [part.area for part in parts])
+    # scikit-image takes pixels for points; a square of 1 px has the second moment 1/12
     long, short = (
-        np.array([getattr(part, f"axis_{name}_length") for part in parts])
+        4
+        * np.sqrt(
+            np.array([getattr(part, f"axis_{name}_length") / 4 for part in parts]) ** 2 + 1 / 12
+        )
         for name in ("major", "minor")
     )
     np.testing.assert_allclose(shapes.axis_ratio, short / long, atol=1e-6)

@@ -41,7 +41,7 @@ def shapes_of(labels: NDArray[np.integer[Any]]) -> Shapes:
     """Measure the objects of a label image.
 
     The ellipse with second moments a and b along its axes has the area 4 π √(ab). That is how
-    scikit-image and ImageJ define the axes of an object.
+    scikit-image and ImageJ define the axes of an object; here pixels are squares, not points.
 
     Parameters
     ----------

@@ -352,6 +352,7 @@ class TileWork(QObject):
     def _show_confidence(self) -> None:
         confidence = self.candidates["learned"].confidence
         self.layers.show_confidence(confidence, CONFIDENCE_NAME, visible=False)
+
     def _is_touched(self, source: Source | None) -> bool:
         layer = self.layer_of(source) if source is not None else None
         return layer is not None and self.layers.is_touched(layer)
