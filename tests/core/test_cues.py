@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_selfseg.core.cues import Cue, clearest_cue, cues_of
 from napari_selfseg.core.images.drawn import drawn_he_tile
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.metrics import dice
 from napari_selfseg.core.shapes import shapes_of

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
 
-from napari_selfseg.core.images.stain import Stain, standardised
+from napari_selfseg.core.images.evidence import Stain, standardised
+from napari_selfseg.core.images.tissue_mask import tissue_mask
 from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.masks import Mask
 from napari_selfseg.core.shapes import shapes_of
 
 BLUR_UM = 6.25  # sigma of the background that is taken away: about a nucleus
@@ -49,7 +51,8 @@ def cues_of(stain: Stain, um_per_px: float | None) -> Iterator[Cue]:
     """Yield the cues of a tile.
 
     Mixtures of the amount of nuclear stain with its hue, and each of them minus half its own
-    blur, which takes uneven staining away. Images without hue have only the amount.
+    blur, which takes uneven staining away. Images without hue have only the amount. Glass and
+    pen marks have no nuclei, and take no part in mean, deviation and threshold.
 
     Parameters
     ----------
@@ -59,10 +62,12 @@ def cues_of(stain: Stain, um_per_px: float | None) -> Iterator[Cue]:
         Microns per pixel; None: unknown.
     """
     sigma = BLUR_UM / (um_per_px or USUAL_UM_PER_PX)
-    for name, values in _mixtures(stain):
-        yield _cue(name, values)
+    tissue = tissue_mask(stain.pixels, um_per_px)
+    for name, values in _mixtures(stain, tissue):
+        yield _cue(name, values, tissue)
         background = gaussian_filter(values, sigma, mode="nearest")
-        yield _cue(f"{name}, background removed", values - BACKGROUND_SHARE * background)
+        removed = values - BACKGROUND_SHARE * background
+        yield _cue(f"{name}, background removed", removed, tissue)
 
 
 def clearest_cue(stain: Stain, um_per_px: float | None) -> Cue:
@@ -79,19 +84,21 @@ def clearest_cue(stain: Stain, um_per_px: float | None) -> Cue:
     return max(cues_of(stain, um_per_px), key=fit)
 
 
-def _mixtures(stain: Stain) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    amount = standardised(stain.amount)
+def _mixtures(stain: Stain, tissue: Mask) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    amount = standardised(stain.amount, tissue)
     yield stain.cue_and_name[1], amount
     if stain.hue is None:
         return
-    hue = standardised(stain.hue)
+    hue = standardised(stain.hue, tissue)
     yield "twice haematoxylin and hue", 2 * amount + hue
     yield "haematoxylin and hue", amount + hue
-    yield "red density and hue", standardised(stain.red_density) + hue
+    yield "red density and hue", standardised(stain.red_density, tissue) + hue
 
 
-def _cue(name: str, values: NDArray[np.float32]) -> Cue:
-    values = standardised(values)
-    if not values.any():
-        return Cue(name, values)
-    return Cue(name, np.clip(values - np.float32(threshold_otsu(values)), -MOST, MOST))
+def _cue(name: str, values: NDArray[np.float32], tissue: Mask) -> Cue:
+    values = standardised(values, tissue)
+    inside = values[tissue]
+    if not inside.size or not np.ptp(inside) > 0:
+        return Cue(name, np.full(values.shape, -MOST, np.float32))
+    margin = np.clip(values - np.float32(threshold_otsu(inside)), -MOST, MOST)
+    return Cue(name, np.where(tissue, margin, np.float32(-MOST)))

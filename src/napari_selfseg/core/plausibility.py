@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_selfseg.core.channels import MAP_SIGMA, best_mask
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings
 
 USUAL_UM_PER_PX = 0.25  # taken where the scale is unknown

@@ -12,7 +12,7 @@ from skimage.transform import resize
 
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.checkpoint import TrainedModel
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.maps import Prediction

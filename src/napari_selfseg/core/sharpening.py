@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_selfseg.core.cues import clearest_cue
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.cues import MOST, clearest_cue
+from napari_selfseg.core.images.evidence import Stain
 
 WEIGHT = 2.0  # of the cue's margin; as the next two, chosen on training tiles (docs/results.md)
 SHIFT = 0.5  # of the logit: what is learned and what is stained both reach a little too far
@@ -36,12 +36,14 @@ def sharpened(
     Returns
     -------
     ndarray of float32, shape (M, N)
-        In 0..1; one half is where objects end. Tiles beyond 30 megapixels are returned as they
-        are.
+        In 0..1; one half is where objects end, 0 where there is no tissue. Tiles beyond 30
+        megapixels are returned as they are.
     """
     if confidence.size > LARGEST_TILE:
         return confidence
-    margin = np.clip(clearest_cue(stain, um_per_px).margin, -FARTHEST, FARTHEST)
+    margin = clearest_cue(stain, um_per_px).margin
+    is_tissue = margin > -MOST  # glass and pen have no more than the least
+    margin = np.clip(margin, -FARTHEST, FARTHEST)
     clipped = np.clip(confidence, LEAST, 1 - LEAST)
     logit = np.log(clipped / (1 - clipped)) + np.float32(WEIGHT) * margin - np.float32(SHIFT)
-    return np.asarray(1 / (1 + np.exp(-logit)), dtype=np.float32)
+    return np.asarray(is_tissue / (1 + np.exp(-logit)), dtype=np.float32)

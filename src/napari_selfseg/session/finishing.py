@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.provenance import build_provenance

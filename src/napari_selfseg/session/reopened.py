@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.result import RunResult, StoppedBy, Suggestion

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_selfseg.core.centres import Centres
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.maps import Prediction

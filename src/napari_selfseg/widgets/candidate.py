@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_selfseg.core.centres import Centres
 from napari_selfseg.core.channels import ChannelChoice
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.threshold import ThresholdStart
 from napari_selfseg.session.result import RunResult, Suggestion

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.result import RunResult

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_selfseg.core.channels import ChannelChoice, best_of, confidence_of, mask_agreement
-from napari_selfseg.core.images.stain import Stain, nuclear_cue
+from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.stain import nuclear_cue
 from napari_selfseg.core.learning.training import TrainingData
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from napari_selfseg.core.cues import clearest_cue
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.learning.augmentation import stain_jitter, turned
 from napari_selfseg.core.learning.lessons import Lesson, lesson_of
