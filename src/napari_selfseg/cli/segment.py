@@ -6,7 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +178,7 @@ def _segmented(
     from napari_selfseg.core.images.reading import read_tile
     from napari_selfseg.core.instances import label_image
     from napari_selfseg.core.prediction import PredictionStopped
+    from napari_selfseg.core.quality import expected_quality
     from napari_selfseg.core.segmentation import needs_rescaling, prediction_of_tile
     from napari_selfseg.session.store import write_confidence, write_labels
 
@@ -193,6 +194,9 @@ def _segmented(
     is_refined = prediction.is_refined(choice)
     settings = _label_settings(stored, tile, confidence, is_refined, options.binary)
     labels = label_image(confidence, settings, prediction.centres(choice, tile.um_per_px))
+    quality = None
+    if is_refined and prediction.doubt is not None:
+        quality = expected_quality(labels, confidence, prediction.doubt)
     told = {
         "name": tile.name,
         "rows": tile.shape[0],
@@ -202,6 +206,7 @@ def _segmented(
         "sha256": tile.sha256(),
         "objects": None if options.binary else int(labels.max(initial=0)),
         "foreground": float((labels > 0).mean()),
+        "quality": None if quality is None else asdict(quality),
         "label_settings": settings.model_dump(mode="json"),
     }
     write_labels(places[0], labels, tile.um_per_px)
@@ -289,4 +294,8 @@ def _print(
         return
     for image in done:
         objects = "" if image["objects"] is None else f"{image['objects']} objects, "
-        print(f"{image['labels']}: {objects}{image['foreground']:.1%} of the pixels")
+        expected = ""
+        if image["quality"] is not None:
+            quality = image["quality"]
+            expected = f", expected Dice {quality['expected_dice']:.2f} ± {quality['spread']:.2f}"
+        print(f"{image['labels']}: {objects}{image['foreground']:.1%} of the pixels{expected}")

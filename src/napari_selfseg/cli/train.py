@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +171,7 @@ def summary(result: RunResult) -> dict[str, Any]:
         "score": float(result.choice.score),
         "scores": {name: float(score) for name, score in result.scores.items()},
         "recommended": result.recommended,
+        "quality": None if result.quality is None else asdict(result.quality),
         "threshold": result.threshold.title,
         "device": provenance["device"],
         "threads": provenance["threads"],
@@ -190,21 +192,20 @@ def told(result: RunResult) -> str:
         f"Labels used: {values['labels_used']}.\n"
         f"SelfSeg recommends {better} (label-free score: learned {learned:.2f}, "
         f"{result.threshold.title} {threshold:.2f})."
+        + ("" if result.quality is None else f"\n{result.quality.sentence()}")
     )
 
 
 def at_kept_step(result: RunResult, name: str) -> float | None:
     """Return a measure's mean over the last ten steps up to the one that was kept.
 
-    Steps of an earlier start do not count; when no step was kept, the last ones do.
+    Steps of an earlier start do not count; when no step was kept, the last ones do. What a
+    refinement does not measure is that of the starts before it.
     """
     last = result.best_step or len(result.curves)
-    until = [step for step in result.curves if step.step <= last]
-    values = [
-        step.measures[name]
-        for step in until
-        if step.phase == until[-1].phase and name in step.measures
-    ][-LAST_STEPS:]
+    until = [step for step in result.curves if step.step <= last and name in step.measures]
+    values = [step.measures[name] for step in until if step.phase == until[-1].phase]
+    values = values[-LAST_STEPS:]
     return sum(values) / len(values) if values else None
 
 

@@ -17,6 +17,7 @@ from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.plausibility import plausibility, suggested_label_settings
+from napari_selfseg.core.quality import Quality, expected_quality
 from napari_selfseg.core.threshold import ThresholdStart
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ class Suggestion:
         How plausible they are, -1..1.
     centres : Centres, optional
         The learned centres between which objects are split.
+    quality : Quality, optional
+        How good the labels are expected to be; only of refined maps.
     """
 
     settings: LabelSettings
     labels: NDArray[np.integer[Any]]
     score: float
     centres: Centres | None = None
+    quality: Quality | None = None
 
     @classmethod
     def of_learned(
@@ -52,7 +56,11 @@ class Suggestion:
         confidence = confidence_of(prediction.maps, choice)
         is_refined = prediction.is_refined(choice)
         settings = suggested_label_settings(confidence, stain, um_per_px, is_refined)
-        return cls._made(confidence, settings, stain, prediction.centres(choice, um_per_px))
+        centres = prediction.centres(choice, um_per_px)
+        made = cls._made(confidence, settings, stain, centres)
+        if not is_refined or prediction.doubt is None:
+            return made
+        return replace(made, quality=expected_quality(made.labels, confidence, prediction.doubt))
 
     @classmethod
     def of_threshold(
@@ -128,6 +136,11 @@ class RunResult:
     def maps(self) -> NDArray[np.float16]:
         """The confidence maps of the tile, (K, M, N)."""
         return self.prediction.maps
+
+    @property
+    def quality(self) -> Quality | None:
+        """How good the suggested labels are expected to be; None where nobody knows."""
+        return None if self.suggestion is None else self.suggestion.quality
 
     def labels(self, settings: LabelSettings | None = None) -> NDArray[np.integer[Any]]:
         """Return the label image (M, N) of the chosen map; without settings the suggested one."""
