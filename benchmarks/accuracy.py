@@ -32,11 +32,12 @@ from napari_selfseg.core.checkpoint import TrainedModel
 from napari_selfseg.core.images.evidence import nuclear_evidence
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import METHODS
 from napari_selfseg.core.methods.settings import PRESETS, PatchContrastSettings, preset_settings
 from napari_selfseg.core.metrics import aji, dice, panoptic_quality
 from napari_selfseg.core.prediction import predict
-from napari_selfseg.core.segmentation import prediction_of_tile, segment_tile
+from napari_selfseg.core.segmentation import labels_of, prediction_of_tile, segment_tile
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.run import Finished, Progress, TrainingRequest, TrainingRun
 
@@ -96,7 +97,7 @@ def otsu_labels(tile: Tile) -> NDArray:
     return label_image(threshold_confidence(tile.read()).confidence, settings)
 
 
-def one_click_labels(result, tile: Tile, reference: NDArray) -> NDArray:
+def one_click_labels(prediction: Prediction, tile: Tile, reference: NDArray) -> NDArray:
     """Segment with the map and polarity that a click on one nucleus chooses."""
     is_mask = set(np.unique(reference)) <= {0, 1, BINARY}
     objects = label(reference > 0) if is_mask else reference
@@ -105,10 +106,9 @@ def one_click_labels(result, tile: Tile, reference: NDArray) -> NDArray:
     number = 1 + known[np.argsort(areas[known])[len(known) // 2]]
     depth = distance_transform_edt(np.pad(objects == number, 1))[1:-1, 1:-1]
     row, column = np.unravel_index(depth.argmax(), depth.shape)
-    prediction = prediction_of_tile(result.model, tile)
     radius = CLICK_UM / (tile.um_per_px or 0.25)
     choice = choose_by_click(prediction.maps, int(row), int(column), radius)
-    return segment_tile(result.model, choice, tile)[0]
+    return labels_of(prediction, choice, tile)[0]
 
 
 def untrained_labels(tile: Tile, settings: PatchContrastSettings) -> NDArray:
@@ -209,10 +209,11 @@ def _figures(
 
     start = time.perf_counter()
     result = trained or train((tile,), settings, f"{image.name}, seed {settings.seed}")
-    labels, _ = segment_tile(result.model, result.choice, tile)
+    prediction = prediction_of_tile(result.model, tile)
+    labels, _ = labels_of(prediction, result.choice, tile)
     seconds = result.seconds if protocol == "transfer" else time.perf_counter() - start
     yield row("learned", labels, seconds)
-    yield row("one click", one_click_labels(result, tile, reference), seconds, "one click")
+    yield row("one click", one_click_labels(prediction, tile, reference), seconds, "one click")
     start = time.perf_counter()
     labels = otsu_labels(tile)
     yield row("Otsu", labels, time.perf_counter() - start)

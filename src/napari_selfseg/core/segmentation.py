@@ -70,6 +70,16 @@ def segment_tile(
         If ``should_stop`` said so.
     """
     prediction = prediction_of_tile(trained, tile, should_stop)
+    return labels_of(prediction, choice, tile, label_settings)
+
+
+def labels_of(
+    prediction: Prediction,
+    choice: ChannelChoice,
+    tile: Tile,
+    label_settings: LabelSettings | None = None,
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Return labels and confidence of what was drawn of a tile, as `segment_tile` does."""
     confidence = confidence_of(prediction.maps, choice)
     if label_settings is None:
         label_settings = suggested_label_settings(

@@ -93,7 +93,7 @@ def finish(
         tile=tile,
         threshold=threshold,
         scores=scores,
-        recommended="learned" if scores["learned"] >= scores["threshold"] else "threshold",
+        recommended=learned.or_rather(plain),
         seconds=seconds,
         provenance=build_provenance(
             method=request.method,

@@ -67,7 +67,7 @@ def result_of(stored: StoredRun, tile: Tile) -> RunResult:
         tile=tile,
         threshold=threshold,
         scores=scores,
-        recommended="learned" if scores["learned"] >= scores["threshold"] else "threshold",
+        recommended=learned.or_rather(plain),
         seconds=_number(told, "seconds"),
         provenance=told,
         suggestion=learned,

@@ -16,7 +16,11 @@ from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
-from napari_selfseg.core.plausibility import plausibility, suggested_label_settings
+from napari_selfseg.core.plausibility import (
+    is_learned_better,
+    plausibility,
+    suggested_label_settings,
+)
 from napari_selfseg.core.quality import Quality, expected_quality
 from napari_selfseg.core.threshold import ThresholdStart
 
@@ -61,6 +65,11 @@ class Suggestion:
         if not is_refined or prediction.doubt is None:
             return made
         return replace(made, quality=expected_quality(made.labels, confidence, prediction.doubt))
+
+    def or_rather(self, plain: Suggestion) -> Literal["learned", "threshold"]:
+        """Say which is to be recommended, these learned labels or those of the threshold."""
+        is_better = is_learned_better(self.score, plain.score, self.centres is not None)
+        return "learned" if is_better else "threshold"
 
     @classmethod
     def of_threshold(
@@ -108,7 +117,7 @@ class RunResult:
         Label-free scores of the label images "learned" (as long as the chosen map is the run's
         own choice) and "threshold".
     recommended : {"learned", "threshold"}
-        Which has the higher score.
+        Judged by the scores.
     seconds : float
         From the first step to the end of the last prediction.
     provenance : mapping

@@ -221,6 +221,11 @@ def advice(work: TileWork) -> str:
             "What was learned explains the stain better than the plain threshold "
             f"({learned} against {plain}; judged without labels)."
         )
+    if work.recommended == "learned":
+        return (
+            "What was learned explains the stain nearly as well as the plain threshold "
+            f"({learned} against {plain}; judged without labels), and knows single nuclei."
+        )
     return (
         f"The plain threshold explains the stain better than what was learned ({plain} against "
         f"{learned}; judged without labels). Take it, or train again more thoroughly."

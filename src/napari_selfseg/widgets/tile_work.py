@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QWidget
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings
+from napari_selfseg.core.plausibility import is_learned_better
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.result import RunResult
 from napari_selfseg.widgets.candidate import (
@@ -105,11 +106,13 @@ class TileWork(QObject):
 
     @property
     def recommended(self) -> Source | None:
-        """The candidate with the higher label-free score, once there are both."""
+        """The candidate that is better by its label-free score, once there are both."""
         if len(self.candidates) < 2:
             return None
         learned, plain = self.candidates["learned"], self.candidates["threshold"]
-        return "learned" if learned.score >= plain.score else "threshold"
+        is_refined = learned.centres is not None
+        is_better = is_learned_better(learned.score, plain.score, is_refined)
+        return "learned" if is_better else "threshold"
 
     def is_finding(self, source: Source) -> bool:
         """Whether a candidate is on its way."""
