@@ -6,20 +6,35 @@ import threading
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.threshold import threshold_confidence
-from napari_selfseg.session.result import RunResult
+from napari_selfseg.session.result import RunResult, Suggestion
 from napari_selfseg.session.run import RunError
 from napari_selfseg.session.updates import Finished, Preview, Progress
 
 ROWS, COLUMNS = 128, 160
 RGB, TRUTH = drawn_he_tile(ROWS, COLUMNS, n_nuclei=22, seed=1)
 OBJECT = 1  # the map that shows the nuclei
+
+
+def refined(result):
+    """Return the result as a refined one: map 2 with a depth, and doubt in the left half."""
+    rows, columns = result.maps.shape[1:]
+    distance = distance_transform_edt(TRUTH > 0)[:rows, :columns]
+    doubt = np.zeros((rows, columns), np.float16)
+    doubt[:, : columns // 2] = 0.5
+    depth = np.minimum(distance / 8, 1).astype(np.float16)
+    prediction = Prediction(result.maps, doubt, depth, (OBJECT, False))
+    made = replace(result, prediction=prediction)
+    stain = Stain(result.tile.read())
+    suggestion = Suggestion.of_learned(prediction, result.choice, stain, result.tile.um_per_px)
+    return replace(made, suggestion=suggestion)
 
 
 def make_result(tile, scores=(0.7, 0.6), stopped_by="plateau"):

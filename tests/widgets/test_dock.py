@@ -12,7 +12,16 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication
-from tests.widgets.fake_training import COLUMNS, OBJECT, RGB, ROWS, TRUTH, FakeTraining
+from tests.widgets import fake_training
+from tests.widgets.fake_training import (
+    COLUMNS,
+    OBJECT,
+    RGB,
+    ROWS,
+    TRUTH,
+    FakeTraining,
+    refined,
+)
 
 from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.methods.settings import PatchContrastSettings
@@ -21,6 +30,7 @@ from napari_selfseg.widgets import background, training_control
 from napari_selfseg.widgets import dock as dock_module
 from napari_selfseg.widgets.dock import SelfSegDock
 from napari_selfseg.widgets.layers import PREVIEW_NAME
+from napari_selfseg.widgets.tile_work import DOUBT_NAME
 
 THRESHOLD_NAME = "SelfSeg threshold (Otsu on haematoxylin)"
 SECONDS = 15_000  # ms; how long a test waits for background work on a busy machine
@@ -390,6 +400,68 @@ def test_any_map_becomes_a_layer_of_its_own(qtbot, dock, viewer, runs):
 
 
 # ---- one click on a nucleus
+
+
+# ---- doubt and expected quality
+
+
+@pytest.fixture
+def dock_with_refined(qtbot, dock, runs, monkeypatch):
+    """A dock that has learned a refined map."""
+    plain = fake_training.make_result
+    monkeypatch.setattr(fake_training, "make_result", lambda *a, **k: refined(plain(*a, **k)))
+    wait_for_threshold(qtbot, dock)
+    train(qtbot, dock, runs)
+    return dock
+
+
+def test_doubt_is_shown_and_hidden_by_a_click(qtbot, dock_with_refined, viewer):
+    panel = dock_with_refined.result_panel
+    assert panel.doubt_button.isVisible()
+    assert DOUBT_NAME not in names(viewer)
+    click(qtbot, panel.doubt_button)
+    layer = viewer.layers[DOUBT_NAME]
+    assert layer.visible
+    np.testing.assert_array_equal(layer.data[:, : COLUMNS // 2], 0.5)
+    assert not layer.data[:, COLUMNS // 2 :].any()
+    assert viewer.layers.selection.active is not layer  # the labels stay the active layer
+    click(qtbot, panel.doubt_button)
+    assert not layer.visible
+    click(qtbot, panel.doubt_button)
+    assert layer.visible
+    assert names(viewer).count(DOUBT_NAME) == 1
+
+
+def test_the_expected_dice_is_said_of_the_learned_labels_only(qtbot, dock_with_refined):
+    panel = dock_with_refined.result_panel
+    assert "Expected Dice 0." in panel.quality.text()
+    assert "agreement" in panel.quality.text()
+    click(qtbot, panel.cards["threshold"])
+    assert panel.quality.text() == ""
+    assert not panel.doubt_button.isVisible()
+
+
+def test_of_another_map_nothing_is_expected(qtbot, dock_with_refined):
+    panel = dock_with_refined.result_panel
+    click(qtbot, panel.maps.buttons[0])
+    settle(qtbot, dock_with_refined)
+    qtbot.waitUntil(lambda: panel.quality.text() == "", timeout=SECONDS)
+
+
+def test_sliders_keep_the_learned_centres(qtbot, dock_with_refined):
+    work = dock_with_refined.work
+    assert work.candidates["learned"].centres is not None
+    before = work.candidates["learned"].labels.max()
+    slider = dock_with_refined.result_panel.sliders.sliders["split_prominence"]
+    slider.number.setValue(1.0)
+    settle(qtbot, dock_with_refined)
+    assert work.candidates["learned"].labels.max() < before
+
+
+def test_one_network_has_no_doubt(qtbot, dock, runs):
+    train(qtbot, dock, runs)
+    assert not dock.result_panel.doubt_button.isVisible()
+    assert dock.result_panel.quality.text() == ""
 
 
 class Mouse:

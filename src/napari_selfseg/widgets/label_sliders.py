@@ -29,7 +29,9 @@ SLIDERS: dict[str, tuple[str, int, float, float]] = {
     "max_hole": ("Fill holes up to", 2, 800, 5),
     "smoothing": ("Smoothing", 1, 6, 0.25),
     "split_distance": ("Centres apart", 1, 40, 1),
+    "split_prominence": ("Ignore weak centres", 0, 0.5, 0.01),
 }
+SPLITTING = ("split_distance", "split_prominence")  # without and with learned centres
 UNITS = {0: ("", ""), 1: ("px", "µm"), 2: ("px", "µm²")}
 
 
@@ -50,6 +52,7 @@ class LabelSliders(QWidget):
         super().__init__(parent)
         self._settings = LabelSettings()
         self.um_per_px: float | None = None
+        self.has_centres = False
         self._showing = False
         self.sliders = {name: ValueSlider() for name in SLIDERS}
         self._titles = {name: QLabel() for name in SLIDERS}
@@ -73,8 +76,17 @@ class LabelSliders(QWidget):
         """Return the settings as the sliders stand, in px."""
         return self._settings
 
-    def show_settings(self, settings: LabelSettings, um_per_px: float | None) -> None:
-        """Show settings (in px) in the unit of the image."""
+    def show_settings(
+        self, settings: LabelSettings, um_per_px: float | None, has_centres: bool = False
+    ) -> None:
+        """Show settings (in px) in the unit of the image.
+
+        What splits touching objects is their shape, or learned centres where there are some.
+        """
+        self.has_centres = has_centres
+        for name, shown in zip(SPLITTING, (not has_centres, has_centres), strict=True):
+            for widget in (self.sliders[name], self._titles[name]):
+                widget.setVisible(shown)
         self._settings, self.um_per_px, self._showing = settings, um_per_px, True
         for name, (title, power, end, step) in SLIDERS.items():
             factor, slider = self._factor(name), self.sliders[name]
@@ -116,8 +128,9 @@ class LabelSliders(QWidget):
     def _refresh(self) -> None:
         splits = self._settings.instances and self._settings.split
         self.split_box.setEnabled(self._settings.instances)
-        for widget in (self.sliders["split_distance"], self._titles["split_distance"]):
-            widget.setEnabled(splits)
+        for name in SPLITTING:
+            for widget in (self.sliders[name], self._titles[name]):
+                widget.setEnabled(splits)
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
@@ -139,14 +152,14 @@ class LabelSliders(QWidget):
             tip = f"<span>{LabelSettings.model_fields[name].description}</span>"
             for column, widget in enumerate((self._titles[name], slider)):
                 widget.setToolTip(tip)
-                grid.addWidget(widget, row + (name == "split_distance"), column)
+                grid.addWidget(widget, row + (name in SPLITTING), column)
             slider.value_changed.connect(lambda value, name=name: self._take(name, value))
         checks = QHBoxLayout()
         for box, field in ((self.split_box, "split"), (self.clean_box, "morphology")):
             box.setToolTip(f"<span>{LabelSettings.model_fields[field].description}</span>")
             box.toggled.connect(lambda on, field=field: self._change(**{field: on}))
             checks.addWidget(box)
-        grid.addLayout(checks, len(SLIDERS) - 1, 0, 1, 2)
+        grid.addLayout(checks, len(SLIDERS) - len(SPLITTING), 0, 1, 2)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)

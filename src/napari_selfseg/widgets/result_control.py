@@ -102,8 +102,9 @@ class ResultControl(QObject):
         panel.show_quality(expectation(work) if learned_shown else "")
         if active is not None:
             panel.show_count(active.count)
-            if panel.sliders.settings() != active.settings or not self._sliders_fit():
-                panel.sliders.show_settings(active.settings, work.tile_view.tile.um_per_px)
+            if panel.sliders.settings() != active.settings or not self._sliders_fit(active):
+                scale, has_centres = work.tile_view.tile.um_per_px, active.centres is not None
+                panel.sliders.show_settings(active.settings, scale, has_centres)
             used = "none"
             if work.active == "learned" and work.result is not None:
                 used = str(work.result.provenance.get("labels_used", "none"))
@@ -111,9 +112,12 @@ class ResultControl(QObject):
         panel.show_provenance(provenance(work))
         self.shown.emit()
 
-    def _sliders_fit(self) -> bool:
+    def _sliders_fit(self, active: Candidate) -> bool:
         assert self.work is not None
-        return self._panel.sliders.um_per_px == self.work.tile_view.tile.um_per_px
+        sliders = self._panel.sliders
+        return sliders.um_per_px == self.work.tile_view.tile.um_per_px and (
+            sliders.has_centres == (active.centres is not None)
+        )
 
     def _show_card(self, source: Source, finding: str, missing: str) -> None:
         assert self.work is not None
