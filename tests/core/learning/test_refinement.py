@@ -100,7 +100,9 @@ def test_an_unstable_refinement_leaves_the_consensus(monkeypatch):
         return output.sum() * float("nan"), {}
 
     monkeypatch.setattr(LessonObjective, "__call__", broken)
-    assert list(refine(network, data, settings))[-1].step < settings.total_steps
+    *_, last = refine(network, data, settings)
+    assert "unstable" in last.note
+    assert last.step < settings.total_steps
     assert network.object_map is None
 
 

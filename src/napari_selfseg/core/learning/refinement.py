@@ -35,6 +35,7 @@ LEARNED_AT_UM = 0.5  # per pixel; at 0.25 the same number of steps sees a quarte
 MOST_PIXELS = 8_000_000  # of all tiles together; what lies around the middle of a tile is taken
 TARGETS = 3  # channels of a crop behind the image: objects, weight, depth
 SHOWN_AT = (0.4, 0.6, 0.8, 1.0)  # shares of the steps; the first is past the wildest ones
+LEFT = "The refinement became unstable and was left; the starts draw the map."
 WARM_UP = 0.2  # share of the steps in which the rate rises
 LOWEST_RATE = 0.04  # of the highest, at the beginning
 
@@ -142,7 +143,8 @@ def refine(
 ) -> Iterator[TrainingStep]:
     """Let the pupil of a network learn from the tiles; yield after every step.
 
-    For the first steps the network goes on drawing the consensus; then the pupil's map.
+    For the first steps the network goes on drawing the consensus; then the pupil's map. If the
+    refinement becomes unstable, a last step says so and the consensus is drawn again.
 
     Parameters
     ----------
@@ -189,7 +191,10 @@ def refine(
                 renewed=is_milestone,
             )
     except TrainingFailed:
-        return  # the consensus stays
+        network.forget()
+        yield TrainingStep(
+            "refinement", before, settings.total_steps, note=LEFT, exploring=True, renewed=True
+        )
 
 
 def _mean(scores: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:

@@ -227,19 +227,22 @@ class PatchContrastSettings(TrainingSettings):
     @property
     def completed(self) -> str:
         """What to say when the training went through to its end."""
-        if self.starts == 1:
-            return super().completed
-        return f"All {self.starts} starts were tried{self._together}."
+        if self.starts > 1:
+            return f"All {self.starts} starts were tried{self._then}."
+        return super().completed
 
     @property
     def enough(self) -> str:
         """What to say when the method ended by itself because nothing changed any more."""
-        return f"The last starts were no better than those before{self._together}."
+        return f"The last starts were no better than those before{self._then}."
 
     @property
-    def _together(self) -> str:
+    def _then(self) -> str:
         n = self.n_agreeing
-        return f"; the best {n} draw the map together" if n > 1 else ""
+        those = f"the best {n}" if n > 1 else "the best one"
+        if self.refinement_steps:
+            return f"; {those} and the stain taught a larger network"
+        return f"; {those} draw the map together" if n > 1 else ""
 
     @property
     def n_agreeing(self) -> int:

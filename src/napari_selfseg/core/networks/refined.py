@@ -105,6 +105,10 @@ class Refined(nn.Module):
         self.shrink.fill_(shrink)
         self.has_learned.fill_(True)
 
+    def forget(self) -> None:
+        """Let the consensus draw again."""
+        self.has_learned.fill_(False)
+
     def problem(self) -> str:
         """Say what is wrong with numbers that came from a file; "" if nothing is."""
         if not 1 <= int(self.shrink) <= MOST_SHRINKING:
