@@ -54,7 +54,8 @@ def predict_region(
     Parameters
     ----------
     network : nn.Module
-        Maps (1, C, m, n) to (1, K, m, n); its device is used, its mode is restored.
+        Maps (1, C, m, n) to (1, K, m, n); its device is used, its mode is restored. Its
+        attributes ``halo`` and ``alignment`` (px, 0 and 1 without them) are honoured.
     tile : Tile
         Shape (M, N), C channels.
     rows, columns : slice
@@ -69,15 +70,17 @@ def predict_region(
     ndarray of float32, shape (K, m, n)
     """
     halo = int(getattr(network, "halo", 0)) if halo is None else halo
-    read_rows, pad_rows = _with_halo(rows, halo, tile.shape[0])
-    read_columns, pad_columns = _with_halo(columns, halo, tile.shape[1])
+    # a network that works on cells of several px wants whole ones, at the same places always
+    cell = int(getattr(network, "alignment", 1))
+    read_rows, pad_rows, before = _with_halo(rows, halo, tile.shape[0], cell)
+    read_columns, pad_columns, left = _with_halo(columns, halo, tile.shape[1], cell)
     # mirrored at the tile's border: zeros, as the convolutions pad, would draw a frame there
     pixels = np.pad(
         tile.read(read_rows, read_columns), (pad_rows, pad_columns, (0, 0)), mode="symmetric"
     )
     keep = (
-        slice(halo, halo + rows.stop - rows.start),
-        slice(halo, halo + columns.stop - columns.start),
+        slice(before, before + rows.stop - rows.start),
+        slice(left, left + columns.stop - columns.start),
     )
     parameter = next(network.parameters())
     batch = torch.from_numpy(network_input(pixels, image_space)).unsqueeze(0).to(parameter.device)
@@ -175,8 +178,14 @@ def _spans(whole: slice, size: int) -> Iterator[tuple[int, int]]:
     yield from pairwise(edges)
 
 
-def _with_halo(span: slice, halo: int, length: int) -> tuple[slice, tuple[int, int]]:
-    """Return what to read for a span with its halo, and how much is missing on either side."""
-    start, stop = span.start - halo, span.stop + halo
+def _with_halo(
+    span: slice, halo: int, length: int, cell: int = 1
+) -> tuple[slice, tuple[int, int], int]:
+    """Return what to read for a span, what is missing on either side, and where the span begins.
+
+    What is read begins and ends at multiples of ``cell``.
+    """
+    start = (span.start - halo) // cell * cell
+    stop = -(-(span.stop + halo) // cell) * cell
     inside = slice(max(0, start), min(length, stop))
-    return inside, (inside.start - start, stop - inside.stop)
+    return inside, (inside.start - start, stop - inside.stop), span.start - start
