@@ -66,13 +66,17 @@ def finish_regions(
 
     from napari_selfseg.core.checkpoint import TrainedModel
     from napari_selfseg.core.networks.region_network import RegionNetwork
-    from napari_selfseg.core.prediction import predict_within_memory
+    from napari_selfseg.core.segmentation import maps_of_tile
 
     assert isinstance(network, RegionNetwork)
     start = time.perf_counter()
     tile = request.tiles[0]
+    model = TrainedModel(
+        network.eval(), request.method, request.settings, data.um_per_px, data.n_channels
+    )
     with all_cores():
-        maps = predict_within_memory(network, tile, data.image_space, should_stop)
+        maps = maps_of_tile(model, tile, should_stop)
+    network.cpu()
     names = default_names(network.n_classes, network.glass() if steps else None)
     seconds = ending.seconds + time.perf_counter() - start
     provenance = build_provenance(
@@ -89,9 +93,7 @@ def finish_regions(
         notes=ending.notes,
     )
     return RegionResult(
-        model=TrainedModel(
-            network.cpu().eval(), request.method, request.settings, data.um_per_px, data.n_channels
-        ),
+        model=model,
         curves=steps,
         maps=maps,
         names=names,
