@@ -27,6 +27,7 @@ from napari_selfseg.widgets.result_layers import ResultLayers
 
 Shown = Literal["regions", "structure"]
 SHARES_MS = 400  # after a stroke
+OPACITY = 0.4  # the classes cover the whole tile, which is to be seen below them
 
 
 class RegionWork(QObject):
@@ -353,6 +354,7 @@ class RegionWork(QObject):
             layer = self.layers.add_labels(
                 self._labels[shown],
                 f"{self.result.tile.name} regions",
+                opacity=OPACITY,
                 colormap=class_colormap(self.result.n_classes),
                 features=class_features(self.result.names),
             )

@@ -124,8 +124,9 @@ class TrainingControl(QObject):
         elif isinstance(update, Finished):
             result = update.result
             self._told = True
-            self._panel.show_finished(result.stopped_because, result.best_step)
-            choice = getattr(result, "choice", None)  # of classes none is chosen
+            choice = getattr(result, "choice", None)  # of classes none is chosen, nor a network
+            kept_step = None if choice is None else result.best_step
+            self._panel.show_finished(result.stopped_because, kept_step)
             self._panel.curves.highlight(None if choice is None else choice.channel)
             self.finished.emit(self._work, result)
 

@@ -309,6 +309,7 @@ class TrainingPanel(QWidget):
         entry = METHODS[self.method]
         self.mode_hint.tell(entry.summary if mode == "regions" else "")
         self._summary.setVisible(mode == "objects")
+        self.curves.set_histogram_shown(mode == "objects")
         self._presets_row.setVisible(entry.Settings.has_presets)
         self._method_row.setVisible(entry.Settings.has_presets or self.method_box.count() > 1)
         self.outcome.tell("")
