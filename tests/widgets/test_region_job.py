@@ -71,7 +71,7 @@ def test_the_switch_shows_what_belongs_to_the_mode(at_work):
     me, panel = at_work, at_work.dock.training_panel
     assert me.button("Find regions").isChecked()
     assert not panel.preset_buttons["quick"].isVisible()
-    assert panel.form.widget_of("n_classes").isVisible()
+    me.wait_until(panel.form.widget_of("n_classes").isVisible)
     assert panel.settings().n_classes == 3
     assert me.dock.region_panel.isVisible()
     assert not me.dock.result_panel.isVisible()

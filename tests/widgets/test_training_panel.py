@@ -228,7 +228,7 @@ def test_regions_have_their_own_form_and_no_presets(panel, qtbot):
     click(qtbot, panel.mode_switch.buttons["regions"])
     assert (panel.mode, panel.method, modes) == ("regions", "regions", ["regions"])
     assert panel.settings() == RegionSettings()
-    assert panel.form.widget_of("n_classes").isVisible()
+    qtbot.waitUntil(panel.form.widget_of("n_classes").isVisible)  # Qt shows it a moment later
     assert not panel.form.widget_of("seed").isVisible()  # under Advanced
     assert not panel.preset_buttons["quick"].isVisible()
     assert "seconds" in panel.mode_hint.text()
