@@ -21,6 +21,7 @@ COLOURS = (
 )
 PAINTED = "#ffffff"  # a number beyond the classes that a person paints
 PREVIEW_ALPHA = 0.5
+CLASS_OPACITY = 0.4  # the classes cover the whole tile, which is to be seen below them
 
 
 def class_colour(number: int) -> str:

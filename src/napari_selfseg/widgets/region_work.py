@@ -19,7 +19,7 @@ from napari_selfseg.core.regions import (
 )
 from napari_selfseg.session.region_result import HowChosen, RegionResult
 from napari_selfseg.session.store import save_region_run
-from napari_selfseg.widgets.class_colours import class_colormap, class_features
+from napari_selfseg.widgets.class_colours import CLASS_OPACITY, class_colormap, class_features
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.latest import Latest
 from napari_selfseg.widgets.regions import TileView
@@ -27,7 +27,6 @@ from napari_selfseg.widgets.result_layers import ResultLayers
 
 Shown = Literal["regions", "structure"]
 SHARES_MS = 400  # after a stroke
-OPACITY = 0.4  # the classes cover the whole tile, which is to be seen below them
 
 
 class RegionWork(QObject):
@@ -354,7 +353,7 @@ class RegionWork(QObject):
             layer = self.layers.add_labels(
                 self._labels[shown],
                 f"{self.result.tile.name} regions",
-                opacity=OPACITY,
+                opacity=CLASS_OPACITY,
                 colormap=class_colormap(self.result.n_classes),
                 features=class_features(self.result.names),
             )
