@@ -190,3 +190,10 @@ def _seconds(function):
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
+
+
+def test_shares_of_an_image_of_many_rows_and_of_painted_numbers():
+    labels = np.ones((2500, 3), np.uint8)
+    labels[2000:] = 2
+    labels[0] = 9  # a person painted a number that is no class
+    assert area_shares(labels, 3) == pytest.approx((1999 / 2500, 500 / 2500, 0))

@@ -16,6 +16,7 @@ BACKGROUND = "background"
 LONGEST_NAME = 60  # letters
 CELLS_PER_SIGMA = 2  # a map is reduced before it is blurred: finer cells change no outline
 BLUR_REACH = 2.5  # standard deviations
+BLOCK_ROWS = 1024  # counted at a time: counting takes eight times the memory of the labels
 
 ClassImage = NDArray[np.uint8]
 
@@ -146,8 +147,11 @@ def class_at(image: NDArray[Any], row: int, column: int) -> int:
 
 def area_shares(labels: NDArray[np.integer[Any]], n_classes: int) -> tuple[float, ...]:
     """Return which part of the image each of the classes 1..K covers, 0..1."""
-    counts = np.bincount(labels.ravel(), minlength=n_classes + 1)[1 : n_classes + 1]
-    return tuple(float(count) / max(1, labels.size) for count in counts)
+    counts = np.zeros(n_classes + 1, np.int64)
+    for top in range(0, len(labels), BLOCK_ROWS):
+        block = labels[top : top + BLOCK_ROWS].ravel()
+        counts += np.bincount(block, minlength=n_classes + 1)[: n_classes + 1]
+    return tuple(float(count) / max(1, labels.size) for count in counts[1:])
 
 
 def default_names(n_classes: int, glass: int | None = None) -> tuple[str, ...]:
@@ -189,7 +193,7 @@ def _small_parts(labels: ClassImage, min_area: float) -> NDArray[np.int32]:
     """Return the connected regions below a size, numbered from 1; 0 elsewhere."""
     small = np.zeros(labels.shape, np.int32)
     n_before = 0
-    for number in np.flatnonzero(np.bincount(labels.ravel())):
+    for number in range(1, int(labels.max(initial=0)) + 1):
         parts, n_parts = ndimage.label(labels == number)
         is_small = np.bincount(parts.ravel(), minlength=n_parts + 1) < min_area
         is_small[0] = False

@@ -102,8 +102,7 @@ class RegionWork(QObject):
     def shares(self) -> tuple[float, ...]:
         """Return which part of the tile each class covers, with a person's corrections, 0..1."""
         assert self.result is not None
-        labels = self.labels_of("regions")
-        return area_shares(labels, self.result.n_classes)
+        return area_shares(self._seen_labels(), self.result.n_classes)
 
     def provenance(self) -> dict[str, Any]:
         """Return how the result came about."""
@@ -169,8 +168,7 @@ class RegionWork(QObject):
 
     def take_structure_at(self, row: int, column: int) -> None:
         """Choose the class at a pixel of the tile as the structure: one click."""
-        labels = self.labels_of("regions")
-        number = class_at(labels, row, column)
+        number = class_at(self._seen_labels(), row, column)
         if self.result is not None and 1 <= number <= self.result.n_classes:
             self.take_structure(number, "one click")
         else:
@@ -264,6 +262,11 @@ class RegionWork(QObject):
         return self._labels[shown] if layer is None else np.array(layer.data)
 
     # ---- inside
+
+    def _seen_labels(self) -> NDArray[Any]:
+        """Return the classes as they are in the layer, not to be written to."""
+        layer = self.layer_of("regions")
+        return self._labels["regions"] if layer is None else np.asarray(layer.data)
 
     def _find_regions(self) -> None:
         result, settings = self.result, self.settings
