@@ -4,8 +4,9 @@
 
 Two protocols. transfer: one run on all tiles of monuseg/train, then every test tile is
 segmented with it. own-tile: every test tile is learned from and segmented by itself.
-Reference masks are read only to compute the figures. Finished tiles are kept in --cache and
-not computed again.
+Reference masks are read only to compute the figures, and for the row "one click" to say where a
+person would click: in the middle of the nucleus whose area is the median of the tile's. Finished
+tiles are kept in --cache and not computed again: the command can be stopped and given again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,24 +21,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from skimage.measure import label
+from tqdm import tqdm
 
 from benchmarks.datasets import TEST_SETS, TRAINING_SET, TestImage, images_of
 from benchmarks.tables import markdown_table
-from napari_selfseg.core.channels import choose_channel
+from napari_selfseg.core.channels import choose_by_click, choose_channel
 from napari_selfseg.core.checkpoint import TrainedModel
-from napari_selfseg.core.images.stain import nuclear_evidence
+from napari_selfseg.core.images.evidence import nuclear_evidence
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.methods import METHODS
 from napari_selfseg.core.methods.settings import PRESETS, PatchContrastSettings, preset_settings
 from napari_selfseg.core.metrics import aji, dice, panoptic_quality
 from napari_selfseg.core.prediction import predict
-from napari_selfseg.core.segmentation import segment_tile
+from napari_selfseg.core.segmentation import prediction_of_tile, segment_tile
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.run import Finished, Progress, TrainingRequest, TrainingRun
 
-METHODS_SHOWN = ("learned", "Otsu", "untrained")
+METHODS_SHOWN = ("learned", "one click", "Otsu", "untrained")
 N_BOOTSTRAP = 10_000
+CLICK_UM = 1.0  # radius of the disk that a click means
+BINARY = 255  # how a mask without instances says object
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,14 @@ def measure(labels: NDArray, reference: NDArray, binary: bool) -> dict[str, floa
 
 
 def train(tiles: tuple[Tile, ...], settings: PatchContrastSettings, said: str):
-    """Run a training to its end and return its result, with progress on stderr."""
+    """Run a training to its end and return its result, with a progress bar on stderr."""
     run = TrainingRun(TrainingRequest(tiles, settings))
-    for update in run.updates():
-        if isinstance(update, Progress):
-            if sys.stderr.isatty():
-                said_step = f"\r{said}: step {update.step}/{update.n_steps}   "
-                print(said_step, end="", file=sys.stderr, flush=True)
-        elif isinstance(update, Finished):
-            print(f"{said}: {update.result.stopped_because}", file=sys.stderr)
-            return update.result
+    with tqdm(total=settings.total_steps, desc=said, unit="step", leave=False) as bar:
+        for update in run.updates():
+            if isinstance(update, Progress):
+                bar.update(update.step - bar.n)
+            elif isinstance(update, Finished):
+                return update.result
     raise RuntimeError("the run ended without a result")
 
 
@@ -93,9 +96,25 @@ def otsu_labels(tile: Tile) -> NDArray:
     return label_image(threshold_confidence(tile.read()).confidence, settings)
 
 
+def one_click_labels(result, tile: Tile, reference: NDArray) -> NDArray:
+    """Segment with the map and polarity that a click on one nucleus chooses."""
+    is_mask = set(np.unique(reference)) <= {0, 1, BINARY}
+    objects = label(reference > 0) if is_mask else reference
+    areas = np.bincount(objects.ravel())[1:]
+    known = np.flatnonzero(areas)
+    number = 1 + known[np.argsort(areas[known])[len(known) // 2]]
+    depth = distance_transform_edt(np.pad(objects == number, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(depth.argmax(), depth.shape)
+    prediction = prediction_of_tile(result.model, tile)
+    radius = CLICK_UM / (tile.um_per_px or 0.25)
+    choice = choose_by_click(prediction.maps, int(row), int(column), radius)
+    return segment_tile(result.model, choice, tile)[0]
+
+
 def untrained_labels(tile: Tile, settings: PatchContrastSettings) -> NDArray:
     """Segment with the same network before its first step, map and polarity chosen alike."""
     method = METHODS["patch-contrast"].load()
+    settings = settings.model_copy(update={"starts": 1, "refinement_steps": 0})
     network = method.build_model(settings, tile.n_channels)
     # its batch statistics are those of the tile: without any step there are no others
     maps = predict(_with_statistics_of(network, tile), tile, settings.image_space)
@@ -148,6 +167,7 @@ def rows_of(
 ) -> Iterator[Row]:
     """Compute (or read back) every row of the table."""
     tests = [(s, image) for s in sets for image in images_of(data, s)]
+    bar = tqdm(total=len(seeds) * len(protocols) * len(tests), desc=preset, unit="tile")
     for seed in seeds:
         settings = preset_settings(preset, seed=seed)
         settings_key = settings.model_dump_json()
@@ -165,6 +185,8 @@ def rows_of(
                         for row in _figures(subset, image, protocol, preset, settings, trained)
                     ]
                 yield from (row for row in rows if row is not None)
+                bar.update()
+    bar.close()
 
 
 def _figures(
@@ -180,17 +202,17 @@ def _figures(
         return
     binary = subset == "glas"
 
-    def row(method: str, labels: NDArray, seconds: float) -> Row:
+    def row(method: str, labels: NDArray, seconds: float, used: str = "none") -> Row:
         figures = measure(labels, reference, binary)
-        return Row(
-            subset, image.name, protocol, preset, settings.seed, method, seconds=seconds, **figures
-        )
+        where = subset, image.name, protocol, preset, settings.seed, method
+        return Row(*where, seconds=seconds, labels_used=used, **figures)
 
     start = time.perf_counter()
     result = trained or train((tile,), settings, f"{image.name}, seed {settings.seed}")
     labels, _ = segment_tile(result.model, result.choice, tile)
     seconds = result.seconds if protocol == "transfer" else time.perf_counter() - start
     yield row("learned", labels, seconds)
+    yield row("one click", one_click_labels(result, tile, reference), seconds, "one click")
     start = time.perf_counter()
     labels = otsu_labels(tile)
     yield row("Otsu", labels, time.perf_counter() - start)
@@ -233,20 +255,25 @@ def summarise(rows: list[Row]) -> list[dict[str, object]]:
             "AJI": _mean([r.aji for r in mine]),
             "PQ": _mean([r.pq for r in mine]),
             "difference to Otsu (95 %)": "",
+            "of AJI (95 %)": "",
             "seconds": f"{np.mean([r.seconds for r in mine]):.1f}",
             "labels": mine[0].labels_used,
         }
         if method != "Otsu":
-            line["difference to Otsu (95 %)"] = _difference(rows, mine)
+            line["difference to Otsu (95 %)"] = _difference(rows, mine, "dice")
+            if mine[0].aji is not None:
+                line["of AJI (95 %)"] = _difference(rows, mine, "aji")
         lines.append(line)
     return lines
 
 
-def _difference(rows: list[Row], mine: list[Row]) -> str:
-    otsu = {r.image: r.dice for r in rows if r.method == "Otsu" and r.set == mine[0].set}
+def _difference(rows: list[Row], mine: list[Row], figure: str) -> str:
+    otsu = {
+        r.image: getattr(r, figure) for r in rows if r.method == "Otsu" and r.set == mine[0].set
+    }
     images = sorted({r.image for r in mine})
     differences = np.array(
-        [np.mean([r.dice for r in mine if r.image == i]) - otsu[i] for i in images]
+        [np.mean([getattr(r, figure) for r in mine if r.image == i]) - otsu[i] for i in images]
     )
     low, high = bootstrap_interval(differences)
     return f"{differences.mean():+.3f} [{low:+.3f}, {high:+.3f}]"

@@ -57,7 +57,7 @@ def time_run(tile: Tile, preset: str, threads: int) -> dict[str, object]:
         if isinstance(update, Finished):
             result = update.result
             break
-    label_image(result.confidence(), result.suggested_label_settings())
+    result.labels()
     return {
         "what": f"{preset}: Train to labels",
         "seconds": round(time.perf_counter() - start, 2),

@@ -6,7 +6,6 @@ Writes ``nuclei.tif`` and the folder ``run`` where it is started.
 import sys
 
 from napari_selfseg.core.images.reading import read_tile
-from napari_selfseg.core.instances import label_image
 from napari_selfseg.core.methods.settings import preset_settings
 from napari_selfseg.session.run import TrainingRequest, TrainingRun
 from napari_selfseg.session.store import save_run, write_labels
@@ -15,7 +14,7 @@ tile = read_tile(sys.argv[1], um_per_px=float(sys.argv[2]) if len(sys.argv) > 2 
 *_, finished = TrainingRun(TrainingRequest((tile,), preset_settings("quick"))).updates()
 result = finished.result
 label_settings = result.suggested_label_settings()
-labels = label_image(result.confidence(), label_settings)
+labels = result.labels(label_settings)
 write_labels("nuclei.tif", labels, tile.um_per_px)
 save_run(result, "run", labels, label_settings)
 print(f"{labels.max()} objects. {result.stopped_because} Recommended: {result.recommended}.")

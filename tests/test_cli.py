@@ -137,8 +137,8 @@ class TestTrain:
             out = tmp_path / name
             assert run("train", images / "a.png", "--out", out, "--seed", seed, *TINY).code == 0
         one, same, other = (load_run(tmp_path / name) for name in ("one", "same", "other"))
-        np.testing.assert_array_equal(one.maps, same.maps)
-        assert (one.maps != other.maps).any()
+        np.testing.assert_array_equal(one.prediction.maps, same.prediction.maps)
+        assert (one.prediction.maps != other.prediction.maps).any()
         assert one.provenance["reproducible_bit_for_bit"] is True
 
     def test_anonymous_drops_the_names(self, run, images, tmp_path):

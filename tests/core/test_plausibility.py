@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from napari_selfseg.core.images.drawn import drawn_he_tile
-from napari_selfseg.core.images.stain import Stain, nuclear_evidence
+from napari_selfseg.core.images.evidence import Stain, nuclear_evidence
 from napari_selfseg.core.metrics import dice
 from napari_selfseg.core.plausibility import (
     plausibility,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.checkpoint import TrainedModel
 from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.images.tile import Tile, TileError
@@ -14,14 +14,18 @@ from napari_selfseg.core.metrics import dice
 from napari_selfseg.core.prediction import PredictionStopped
 from napari_selfseg.core.segmentation import (
     at_scale,
-    confidence_of_tile,
     label_settings_at,
     needs_rescaling,
+    prediction_of_tile,
     segment_tile,
 )
 
 NORMAL = ChannelChoice(0, False, 1.0, "guess", (1.0, 0.5))
 INVERTED = ChannelChoice(1, True, 1.0, "guess", (1.0, -0.5))
+
+
+def confidence_of_tile(trained, choice, seen):
+    return confidence_of(prediction_of_tile(trained, seen).maps, choice)
 
 
 class Darkness(torch.nn.Module):

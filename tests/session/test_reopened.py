@@ -10,6 +10,7 @@ import pytest
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.images.tile import Tile, TileError
+from napari_selfseg.core.maps import Prediction
 from napari_selfseg.session.reopened import is_tile_of, name_of_tile, result_of
 from napari_selfseg.session.store import StoredRun
 
@@ -38,7 +39,7 @@ def stored():
             "seconds": 12.5,
         },
         choice=ChannelChoice(1, True, 0.8, "guess", (0.1, -0.8)),
-        maps=np.stack([nuclei * 0, 1 - nuclei]),
+        prediction=Prediction(np.stack([nuclei * 0, 1 - nuclei])),
         labels=None,
         label_settings=None,
     )
@@ -46,7 +47,7 @@ def stored():
 
 def test_the_own_tile_gets_what_was_stored(stored):
     result = result_of(stored, TILE)
-    assert result.maps is stored.maps
+    assert result.prediction is stored.prediction
     assert result.choice == stored.choice
     assert (result.stopped_by, result.best_step, result.seconds) == ("plateau", 40, 12.5)
     assert result.provenance is stored.provenance

@@ -15,6 +15,7 @@ from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.checkpoint import TrainedModel
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.patch_contrast import PatchContrast
 from napari_selfseg.core.methods.settings import PatchContrastSettings
@@ -64,7 +65,7 @@ def result():
     return RunResult(
         model=TrainedModel(network, "patch-contrast", settings, 0.25, 3),
         curves=CURVES,
-        maps=predict(network, tile),
+        prediction=Prediction(predict(network, tile)),
         choice=choice,
         stopped_by="steps",
         stopped_because="All steps were taken.",
@@ -102,8 +103,8 @@ class TestRunFolder:
         assert stored.label_settings == label_settings
         assert stored.labels.dtype == np.uint16
         np.testing.assert_array_equal(stored.labels, labels)
-        assert stored.maps.dtype == np.float16
-        np.testing.assert_array_equal(stored.maps, result.maps)
+        assert stored.prediction.maps.dtype == np.float16
+        np.testing.assert_array_equal(stored.prediction.maps, result.maps)
         np.testing.assert_array_equal(predict(stored.model.network, result.tile), result.maps)
 
     def test_it_holds_the_files_that_other_programs_expect(self, result, labels, tmp_path):
@@ -124,14 +125,14 @@ class TestRunFolder:
         stored = load_run(tmp_path / "run")
         assert stored.labels is None
         assert stored.label_settings is None
-        assert stored.maps is not None
+        assert stored.prediction is not None
 
     def test_a_run_without_its_result_still_opens(self, result, labels, tmp_path):
         save_run(result, tmp_path / "run", labels)
         for path in (tmp_path / "run" / "result").iterdir():
             path.unlink()
         stored = load_run(tmp_path / "run")
-        assert stored.maps is None
+        assert stored.prediction is None
         assert stored.labels is None
 
     def test_an_unknown_scale_is_said_and_comes_back(self, result, tmp_path):
@@ -172,7 +173,7 @@ class TestRunFolder:
     def test_it_opens_without_its_images(self, result, labels, tmp_path):
         save_run(result, tmp_path / "run", labels, LabelSettings(threshold=0.4))
         stored = load_run(tmp_path / "run", with_images=False)
-        assert stored.maps is None
+        assert stored.prediction is None
         assert stored.labels is None
         assert stored.label_settings.threshold == 0.4
 

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.result import RunResult
@@ -29,7 +30,7 @@ def make_result(tile, scores=(0.7, 0.6), stopped_by="plateau"):
     return RunResult(
         model=None,
         curves=(),
-        maps=maps[:, : tile.shape[0], : tile.shape[1]],
+        prediction=Prediction(maps[:, : tile.shape[0], : tile.shape[1]]),
         choice=ChannelChoice(OBJECT, False, 0.7, "guess", (0.1, 0.7, -0.6, 0.0)),
         stopped_by=stopped_by,
         stopped_because="Separation and entropy no longer change.",

@@ -144,7 +144,7 @@ def write_results(result: RunResult, tile: Tile, out: Path) -> dict[str, str]:
     confidence = result.confidence()
     plain = LabelSettings.for_scale(tile.um_per_px)
     labels = {
-        "learned": label_image(confidence, result.suggested_label_settings()),
+        "learned": result.labels(),
         "threshold": label_image(result.threshold.confidence, plain),
     }
     titles = {"learned": "learned without labels", "threshold": result.threshold.title}

@@ -137,7 +137,7 @@ def segmented_regions(
     from napari_selfseg.core.images.reading import read_tile
     from napari_selfseg.core.prediction import PredictionStopped
     from napari_selfseg.core.regions import RegionLabelSettings, mask_of_class, region_labels
-    from napari_selfseg.core.segmentation import maps_of_tile, needs_rescaling
+    from napari_selfseg.core.segmentation import needs_rescaling, prediction_of_tile
     from napari_selfseg.session.store import write_confidence, write_labels
 
     start = time.perf_counter()
@@ -145,7 +145,7 @@ def segmented_regions(
     for note in (*tile.notes, *scale_notes(stored, tile)):
         say(f"{file.name}: {note}")
     try:
-        maps = maps_of_tile(stored.model, tile, should_stop)
+        maps = prediction_of_tile(stored.model, tile, should_stop).maps
     except PredictionStopped:
         return None
     settings = stored.label_settings or RegionLabelSettings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,10 +199,12 @@ def _segmented(
     should_stop: Callable[[], bool],
 ) -> dict[str, Any] | None:
     """Segment one image and write its files; None if it was interrupted before."""
+    from napari_selfseg.core.channels import confidence_of
     from napari_selfseg.core.images.reading import read_tile
     from napari_selfseg.core.instances import label_image
     from napari_selfseg.core.prediction import PredictionStopped
-    from napari_selfseg.core.segmentation import confidence_of_tile, needs_rescaling
+    from napari_selfseg.core.quality import expected_quality
+    from napari_selfseg.core.segmentation import needs_rescaling, prediction_of_tile
     from napari_selfseg.session.store import write_confidence, write_labels
 
     start = time.perf_counter()
@@ -210,11 +212,16 @@ def _segmented(
     for note in (*tile.notes, *scale_notes(stored, tile)):
         say(f"{file.name}: {note}")
     try:
-        confidence = confidence_of_tile(stored.model, choice, tile, should_stop)
+        prediction = prediction_of_tile(stored.model, tile, should_stop)
     except PredictionStopped:
         return None
-    settings = _label_settings(stored, tile, confidence, options.binary)
-    labels = label_image(confidence, settings)
+    confidence = confidence_of(prediction.maps, choice)
+    is_refined = prediction.is_refined(choice)
+    settings = _label_settings(stored, tile, confidence, is_refined, options.binary)
+    labels = label_image(confidence, settings, prediction.centres(choice, tile.um_per_px))
+    quality = None
+    if is_refined and prediction.doubt is not None:
+        quality = expected_quality(labels, confidence, prediction.doubt)
     told = {
         "name": tile.name,
         "rows": tile.shape[0],
@@ -224,6 +231,7 @@ def _segmented(
         "sha256": tile.sha256(),
         "objects": None if options.binary else int(labels.max(initial=0)),
         "foreground": float((labels > 0).mean()),
+        "quality": None if quality is None else asdict(quality),
         "label_settings": settings.model_dump(mode="json"),
     }
     write_labels(places[0], labels, tile.um_per_px)
@@ -239,7 +247,11 @@ def _segmented(
 
 
 def _label_settings(
-    stored: StoredRun, tile: Tile, confidence: NDArray[np.float32], binary: bool
+    stored: StoredRun,
+    tile: Tile,
+    confidence: NDArray[np.float32],
+    is_refined: bool,
+    binary: bool,
 ) -> LabelSettings:
     """Return what the user set in the run, at the scale of the tile, or a suggestion for it."""
     from napari_selfseg.core.plausibility import suggested_label_settings
@@ -249,7 +261,7 @@ def _label_settings(
     if stored.label_settings is not None and set_by_user:
         settings = label_settings_at(stored.label_settings, stored.um_per_px, tile.um_per_px)
     else:
-        settings = suggested_label_settings(confidence, tile.read(), tile.um_per_px)
+        settings = suggested_label_settings(confidence, tile.read(), tile.um_per_px, is_refined)
     return settings.model_copy(update={"instances": False}) if binary else settings
 
 
@@ -279,4 +291,8 @@ def _print(
             print(f"{image['labels']}: {shares}")
             continue
         objects = "" if image["objects"] is None else f"{image['objects']} objects, "
-        print(f"{image['labels']}: {objects}{image['foreground']:.1%} of the pixels")
+        expected = ""
+        if image.get("quality") is not None:
+            quality = image["quality"]
+            expected = f", expected Dice {quality['expected_dice']:.2f} ± {quality['spread']:.2f}"
+        print(f"{image['labels']}: {objects}{image['foreground']:.1%} of the pixels{expected}")

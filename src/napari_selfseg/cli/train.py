@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,6 @@ def save(
     result: RunResult | RegionResult, out: str | Path, anonymous: bool, overwrite: bool = False
 ) -> None:
     """Store a run with the label image of its tile."""
-    from napari_selfseg.core.instances import label_image
     from napari_selfseg.session.region_result import RegionResult
     from napari_selfseg.session.store import save_run
 
@@ -157,7 +157,7 @@ def save(
         save_regions(result, out, anonymous, overwrite)
         return
     label_settings = result.suggested_label_settings()
-    labels = label_image(result.confidence(), label_settings)
+    labels = result.labels(label_settings)
     save_run(result, out, labels, label_settings, anonymous=anonymous, overwrite=overwrite)
 
 
@@ -188,6 +188,7 @@ def summary(result: RunResult | RegionResult) -> dict[str, Any]:
         "score": float(result.choice.score),
         "scores": {name: float(score) for name, score in result.scores.items()},
         "recommended": result.recommended,
+        "quality": None if result.quality is None else asdict(result.quality),
         "threshold": result.threshold.title,
         "device": provenance["device"],
         "threads": provenance["threads"],
@@ -212,21 +213,20 @@ def told(result: RunResult | RegionResult) -> str:
         f"Labels used: {values['labels_used']}.\n"
         f"SelfSeg recommends {better} (label-free score: learned {learned:.2f}, "
         f"{result.threshold.title} {threshold:.2f})."
+        + ("" if result.quality is None else f"\n{result.quality.sentence()}")
     )
 
 
 def at_kept_step(result: RunResult, name: str) -> float | None:
     """Return a measure's mean over the last ten steps up to the one that was kept.
 
-    Steps of an earlier start do not count; when no step was kept, the last ones do.
+    Steps of an earlier start do not count; when no step was kept, the last ones do. What a
+    refinement does not measure is that of the starts before it.
     """
     last = result.best_step or len(result.curves)
-    until = [step for step in result.curves if step.step <= last]
-    values = [
-        step.measures[name]
-        for step in until
-        if step.phase == until[-1].phase and name in step.measures
-    ][-LAST_STEPS:]
+    until = [step for step in result.curves if step.step <= last and name in step.measures]
+    values = [step.measures[name] for step in until if step.phase == until[-1].phase]
+    values = values[-LAST_STEPS:]
     return sum(values) / len(values) if values else None
 
 

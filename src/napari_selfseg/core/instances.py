@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+from napari_selfseg.core.centres import Centres
 from napari_selfseg.core.masks import (
     Mask,
     close_with_disk,
@@ -98,6 +99,15 @@ class LabelSettings(BaseModel):
         "of their own. Raise it if bumpy objects are cut into pieces.",
         json_schema_extra={"step": 0.25},
     )
+    split_prominence: float = Field(
+        default=0.05,
+        ge=0.0,
+        le=1.0,
+        title="Ignore weak centres",
+        description="Where centres were learned: how far one must climb down from a centre to "
+        "reach a higher one. Raise it if objects are cut into pieces.",
+        json_schema_extra={"step": 0.01},
+    )
     morphology: bool = Field(
         default=True,
         title="Clean outlines",
@@ -155,7 +165,9 @@ class LabelSettings(BaseModel):
 
 
 def label_image(
-    confidence: NDArray[np.floating[Any]], settings: LabelSettings | None = None
+    confidence: NDArray[np.floating[Any]],
+    settings: LabelSettings | None = None,
+    centres: Centres | None = None,
 ) -> NDArray[np.integer[Any]]:
     """Turn a confidence map into a label image.
 
@@ -168,6 +180,9 @@ def label_image(
         Confidence in 0..1 that a pixel is object; pixels that are not a number are background.
     settings : LabelSettings, optional
         The sliders; the defaults if omitted.
+    centres : Centres, optional
+        Learned centres, (M, N): touching objects are split between them instead of at their
+        waists.
 
     Returns
     -------
@@ -188,7 +203,12 @@ def label_image(
         return np.asarray(large.astype(np.uint8)[components])
     if settings.split:
         components = np.where(large, np.arange(len(large)), 0).astype(np.int32)[components]
-        components = split_touching(components, settings.split_distance, settings.split_smoothing)
+        if centres is None:
+            apart, smoothing = settings.split_distance, settings.split_smoothing
+            components = split_touching(components, apart, smoothing)
+        else:
+            places = centres.at_least(settings.split_prominence)
+            components = split_between(components, places, centres.relief)
         large = _large_enough(components, settings.min_area)
     number = np.cumsum(large)
     table = np.where(large, number, 0).astype(instance_dtype(int(number[-1])))
@@ -238,9 +258,32 @@ def split_touching(
     ndarray of int32, shape (M, N)
         Labels, with gaps.
     """
-    mask = components > 0
-    distance = np.sqrt(squared_distance(mask), dtype=np.float32)
+    distance = np.sqrt(squared_distance(components > 0), dtype=np.float32)
     seeds = _seeds(distance, split_distance, split_smoothing)
+    level = np.minimum(distance * LEVELS_PER_PX, np.iinfo(np.uint16).max).astype(np.uint16)
+    return split_between(components, seeds, level)
+
+
+def split_between(
+    components: NDArray[np.int32], seeds: NDArray[np.intp], relief: NDArray[np.uint16]
+) -> NDArray[np.int32]:
+    """Cut components between seeds, along the valleys of a relief.
+
+    Parameters
+    ----------
+    components : ndarray of int32, shape (M, N)
+        Numbered 4-connected components; 0 is background.
+    seeds : ndarray of int, shape (P, 2)
+        Rows and columns; those outside the components are left out, and a component with fewer
+        than two stays as it is.
+    relief : ndarray of uint16, shape (M, N)
+
+    Returns
+    -------
+    ndarray of int32, shape (M, N)
+        Labels, with gaps.
+    """
+    seeds = seeds[components[seeds[:, 0], seeds[:, 1]] > 0]
     owner = components[seeds[:, 0], seeds[:, 1]]
     n_components = int(components.max())
     crowded = np.bincount(owner, minlength=n_components + 1) > 1
@@ -249,10 +292,9 @@ def split_touching(
     seeds = seeds[crowded[owner]]
     # Most components hold one seed: their label is known, and the slow part leaves them out.
     to_cut = crowded[components]
-    markers = np.zeros(mask.shape, dtype=np.int32)
+    markers = np.zeros(components.shape, dtype=np.int32)
     markers[seeds[:, 0], seeds[:, 1]] = n_components + 1 + np.arange(len(seeds))
-    level = np.minimum(distance * LEVELS_PER_PX, np.iinfo(np.uint16).max).astype(np.uint16)
-    return np.where(to_cut, flood(markers, level, to_cut), components)
+    return np.where(to_cut, flood(markers, relief, to_cut), components)
 
 
 def _seeds(distance: NDArray[np.float32], apart: int, smoothing: float) -> NDArray[np.intp]:

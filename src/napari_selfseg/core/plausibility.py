@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_selfseg.core.channels import MAP_SIGMA, best_mask
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings
 
 USUAL_UM_PER_PX = 0.25  # taken where the scale is unknown
 AMOUNT_WHEN_CUT = 3.0  # times the hue; measured on training tiles, docs/results.md
+LEAST_REFINED_UM2 = 6.25  # smaller objects are mostly pieces; found on training tiles
 MOST_SMOOTHING = 20.0  # px; what the slider allows
 
 
@@ -49,6 +50,7 @@ def suggested_label_settings(
     confidence: NDArray[np.floating[Any]],
     pixels: NDArray[np.float32] | Stain,
     um_per_px: float | None = None,
+    is_refined: bool = False,
 ) -> LabelSettings:
     """Return how a learned map is best turned into labels, chosen without labels.
 
@@ -60,7 +62,12 @@ def suggested_label_settings(
         Intensity in 0..1; a `Stain` is not computed again.
     um_per_px : float, optional
         Microns per pixel; None: unknown.
+    is_refined : bool
+        A refined map ends its objects at one half, and needs no smoothing.
     """
+    if is_refined:
+        scale = um_per_px or USUAL_UM_PER_PX
+        return LabelSettings.for_scale(um_per_px, min_area=round(LEAST_REFINED_UM2 / scale**2))
     sigma = min(MAP_SIGMA * USUAL_UM_PER_PX / (um_per_px or USUAL_UM_PER_PX), MOST_SMOOTHING)
     return LabelSettings.for_scale(um_per_px).model_copy(
         update={

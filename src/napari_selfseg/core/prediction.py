@@ -15,6 +15,7 @@ from napari_selfseg.core.memory import is_out_of_memory, keep_freed_memory
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.networks.consensus import Consensus
 from napari_selfseg.core.networks.network_input import network_input
+from napari_selfseg.core.networks.refined import Refined
 
 SMALLEST_PIECE = 96  # px; below it a piece is nearly all halo
 PIECE = 1024  # px; smaller ones are mostly halo, this one needs some 200 MB
@@ -36,7 +37,7 @@ def pieces(rows: slice, columns: slice, size: int = PIECE) -> Iterator[tuple[sli
 
 def for_prediction(network: nn.Module) -> nn.Module:
     """Return a folded copy of a network that can be folded, else the network itself."""
-    if isinstance(network, ConfidenceNetwork | Consensus):
+    if isinstance(network, ConfidenceNetwork | Consensus | Refined):
         return network.folded()
     return network
 
@@ -68,19 +69,15 @@ def predict_region(
     Returns
     -------
     ndarray of float32, shape (K, m, n)
+        Followed by what the network draws besides, if it has ``extras``: (K + E, m, n).
     """
     halo = int(getattr(network, "halo", 0)) if halo is None else halo
-    # a network that works on cells of several px wants whole ones, at the same places always
-    cell = int(getattr(network, "alignment", 1))
-    read_rows, pad_rows, before = _with_halo(rows, halo, tile.shape[0], cell)
-    read_columns, pad_columns, left = _with_halo(columns, halo, tile.shape[1], cell)
+    alignment = int(getattr(network, "alignment", 1))
+    read_rows, pad_rows, keep_rows = _with_halo(rows, halo, tile.shape[0], alignment)
+    read_columns, pad_columns, keep_columns = _with_halo(columns, halo, tile.shape[1], alignment)
     # mirrored at the tile's border: zeros, as the convolutions pad, would draw a frame there
     pixels = np.pad(
         tile.read(read_rows, read_columns), (pad_rows, pad_columns, (0, 0)), mode="symmetric"
-    )
-    keep = (
-        slice(before, before + rows.stop - rows.start),
-        slice(left, left + columns.stop - columns.start),
     )
     parameter = next(network.parameters())
     batch = torch.from_numpy(network_input(pixels, image_space)).unsqueeze(0).to(parameter.device)
@@ -89,7 +86,8 @@ def predict_region(
     network.eval()
     try:
         with torch.inference_mode():
-            maps = network(batch)[0, :, *keep]
+            forward = getattr(network, "with_extras", network)
+            maps = forward(batch)[0, :, keep_rows, keep_columns]
     finally:
         network.train(was_training)
     region: NDArray[np.float32] = maps.float().cpu().numpy()
@@ -123,6 +121,7 @@ def predict(
     Returns
     -------
     ndarray of float16, shape (K, M, N)
+        Followed by the network's extras, as in `predict_region`.
 
     Raises
     ------
@@ -179,13 +178,22 @@ def _spans(whole: slice, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _with_halo(
-    span: slice, halo: int, length: int, cell: int = 1
-) -> tuple[slice, tuple[int, int], int]:
-    """Return what to read for a span, what is missing on either side, and where the span begins.
+    span: slice, halo: int, length: int, alignment: int
+) -> tuple[slice, tuple[int, int], slice]:
+    """Return what to read for a span with its halo.
 
-    What is read begins and ends at multiples of ``cell``.
+    Returns
+    -------
+    inside : slice
+        Of the tile.
+    missing : tuple of int
+        How much is missing on either side.
+    keep : slice
+        Where the span lies in what is read, once that is filled up.
     """
-    start = (span.start - halo) // cell * cell
-    stop = -(-(span.stop + halo) // cell) * cell
+    # networks that pool see the same grid in every piece only if all begin on it
+    start = (span.start - halo) // alignment * alignment
+    stop = -(-(span.stop + halo) // alignment) * alignment
     inside = slice(max(0, start), min(length, stop))
-    return inside, (inside.start - start, stop - inside.stop), span.start - start
+    keep = slice(span.start - start, span.stop - start)
+    return inside, (inside.start - start, stop - inside.stop), keep

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,17 @@ from skimage.transform import resize
 
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.checkpoint import TrainedModel
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.maps import Prediction
+from napari_selfseg.core.networks.refined import Refined
 from napari_selfseg.core.plausibility import suggested_label_settings
 from napari_selfseg.core.prediction import predict_within_memory
+from napari_selfseg.core.sharpening import sharpened
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SCALE_TOLERANCE = 0.1  # nuclei 10 % larger or smaller are what one slide shows anyway
 DIMENSIONS = {
@@ -62,28 +69,20 @@ def segment_tile(
     PredictionStopped
         If ``should_stop`` said so.
     """
-    confidence = confidence_of_tile(trained, choice, tile, should_stop)
+    prediction = prediction_of_tile(trained, tile, should_stop)
+    confidence = confidence_of(prediction.maps, choice)
     if label_settings is None:
-        label_settings = suggested_label_settings(confidence, tile.read(), tile.um_per_px)
-    return label_image(confidence, label_settings), confidence
+        label_settings = suggested_label_settings(
+            confidence, tile.read(), tile.um_per_px, prediction.is_refined(choice)
+        )
+    centres = prediction.centres(choice, tile.um_per_px)
+    return label_image(confidence, label_settings, centres), confidence
 
 
-def confidence_of_tile(
-    trained: TrainedModel,
-    choice: ChannelChoice,
-    tile: Tile,
-    should_stop: Callable[[], bool] | None = None,
-) -> NDArray[np.float32]:
-    """Return the confidence of a tile, (M, N), as in `segment_tile`."""
-    maps = maps_of_tile(trained, tile, should_stop)
-    confidence: NDArray[np.float32] = confidence_of(maps, choice)
-    return confidence
-
-
-def maps_of_tile(
+def prediction_of_tile(
     trained: TrainedModel, tile: Tile, should_stop: Callable[[], bool] | None = None
-) -> NDArray[np.float16]:
-    """Return all maps of a tile, (K, M, N); errors as in `segment_tile`.
+) -> Prediction:
+    """Return what a model draws of a tile; errors as in `segment_tile`.
 
     Where both scales are known and differ by more than a tenth, the tile is brought to the
     model's scale and the maps back to the tile's.
@@ -95,10 +94,30 @@ def maps_of_tile(
             f"{kinds.get(tile.n_channels, 'different')} image."
         )
     seen = at_scale(tile, trained.um_per_px) if needs_rescaling(trained, tile) else tile
-    maps = predict_within_memory(trained.network, seen, trained.image_space, should_stop)
-    if maps.shape[1:] == tile.shape:
-        return maps
-    return np.stack([_resized(m.astype(np.float32), tile.shape) for m in maps]).astype(np.float16)
+    drawn = predict_within_memory(trained.network, seen, trained.image_space, should_stop)
+    if drawn.shape[1:] != tile.shape:
+        drawn = np.stack([_resized(m.astype(np.float32), tile.shape) for m in drawn])
+        drawn = drawn.astype(np.float16)
+    return _taken_apart(trained.network, drawn, tile)
+
+
+def _taken_apart(network: nn.Module, drawn: NDArray[np.float16], tile: Tile) -> Prediction:
+    """Return the maps that a network drew (K or more, M, N), by what they mean."""
+    if not isinstance(network, Refined):
+        return Prediction(drawn)
+    maps, (doubt, depth) = np.split(drawn, [network.n_confidence_maps])
+    if network.object_map is None:
+        return Prediction(maps, doubt)
+    _sharpen(maps, network.object_map, tile)
+    return Prediction(maps, doubt, depth, network.object_map)
+
+
+def _sharpen(maps: NDArray[np.float16], refined: tuple[int, bool], tile: Tile) -> None:
+    """Sharpen, in place, the refined one of the maps (K, M, N)."""
+    channel, inverted = refined
+    drawn = maps[channel].astype(np.float32)
+    objects = sharpened(1 - drawn if inverted else drawn, Stain(tile.read()), tile.um_per_px)
+    maps[channel] = 1 - objects if inverted else objects
 
 
 def needs_rescaling(trained: TrainedModel, tile: Tile) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 
 TAIL = 0.5  # percent of the pixels at either end that are clipped to 0 or 1
 FLAT = 1e-5  # a cue that varies less than this holds nothing: 8-bit steps are 100 times larger

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_selfseg.core.channels import confidence_of
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.provenance import build_provenance
@@ -66,25 +65,27 @@ def finish(
     import torch
 
     from napari_selfseg.core.checkpoint import TrainedModel
-    from napari_selfseg.core.prediction import predict_within_memory
+    from napari_selfseg.core.segmentation import prediction_of_tile
 
     start = time.perf_counter()
     tile = request.tiles[0]
+    model = TrainedModel(
+        network.eval(), request.method, request.settings, data.um_per_px, data.n_channels
+    )
     with all_cores():
-        maps = predict_within_memory(network, tile, data.image_space, should_stop)
+        prediction = prediction_of_tile(model, tile, should_stop)
     choice = monitor.best_choice or monitor.agreement.of(network).choice
+    network.cpu()
     stain = Stain(tile.read())
     threshold = threshold_confidence(stain)
     plain = Suggestion.of_threshold(threshold, stain, tile.um_per_px)
-    learned = Suggestion.of_learned(confidence_of(maps, choice), stain, tile.um_per_px)
+    learned = Suggestion.of_learned(prediction, choice, stain, tile.um_per_px)
     scores = {"learned": learned.score, "threshold": plain.score}
     seconds = ending.seconds + time.perf_counter() - start
     return RunResult(
-        model=TrainedModel(
-            network.cpu().eval(), request.method, request.settings, data.um_per_px, data.n_channels
-        ),
+        model=model,
         curves=steps,
-        maps=maps,
+        prediction=prediction,
         choice=choice,
         stopped_by=ending.stopped_by,
         stopped_because=ending.because,

@@ -66,7 +66,7 @@ def finish_regions(
 
     from napari_selfseg.core.checkpoint import TrainedModel
     from napari_selfseg.core.networks.region_network import RegionNetwork
-    from napari_selfseg.core.segmentation import maps_of_tile
+    from napari_selfseg.core.segmentation import prediction_of_tile
 
     assert isinstance(network, RegionNetwork)
     start = time.perf_counter()
@@ -75,7 +75,7 @@ def finish_regions(
         network.eval(), request.method, request.settings, data.um_per_px, data.n_channels
     )
     with all_cores():
-        maps = maps_of_tile(model, tile, should_stop)
+        maps = prediction_of_tile(model, tile, should_stop).maps
     network.cpu()
     names = default_names(network.n_classes, network.glass() if steps else None)
     seconds = ending.seconds + time.perf_counter() - start

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from napari_selfseg.core.channels import confidence_of
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.region_result import RegionResult
@@ -43,21 +42,21 @@ def result_of(stored: StoredRun, tile: Tile) -> RunResult:
         If the model reads another kind of image (grey instead of RGB); one sentence.
     """
     own = is_tile_of(stored, tile)
-    maps = stored.maps if own else None
-    if maps is None:
-        from napari_selfseg.core.segmentation import maps_of_tile
+    prediction = stored.prediction if own else None
+    if prediction is None:
+        from napari_selfseg.core.segmentation import prediction_of_tile
 
-        maps = maps_of_tile(stored.model, tile)
+        prediction = prediction_of_tile(stored.model, tile)
     stain = Stain(tile.read())
     threshold = threshold_confidence(stain)
     plain = Suggestion.of_threshold(threshold, stain, tile.um_per_px)
-    learned = Suggestion.of_learned(confidence_of(maps, stored.choice), stain, tile.um_per_px)
+    learned = Suggestion.of_learned(prediction, stored.choice, stain, tile.um_per_px)
     scores = {"learned": learned.score, "threshold": plain.score}
     told = stored.provenance
     return RunResult(
         model=stored.model,
         curves=stored.curves,
-        maps=maps,
+        prediction=prediction,
         choice=stored.choice,
         stopped_by=_stopped_by(told),
         stopped_because=_told(stored, tile, own),
@@ -83,9 +82,9 @@ def region_result_of(stored: StoredRegions, tile: Tile) -> RegionResult:
     own = is_tile_of(stored, tile)
     maps = stored.maps if own else None
     if maps is None:
-        from napari_selfseg.core.segmentation import maps_of_tile
+        from napari_selfseg.core.segmentation import prediction_of_tile
 
-        maps = maps_of_tile(stored.model, tile)
+        maps = prediction_of_tile(stored.model, tile).maps
     told = stored.provenance
     return RegionResult(
         model=stored.model,

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_selfseg.core.centres import Centres
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.plausibility import plausibility, suggested_label_settings
+from napari_selfseg.core.quality import Quality, expected_quality
 from napari_selfseg.core.threshold import ThresholdStart
 
 if TYPE_CHECKING:
@@ -33,19 +36,31 @@ class Suggestion:
     labels : ndarray of integers, shape (M, N)
     score : float
         How plausible they are, -1..1.
+    centres : Centres, optional
+        The learned centres between which objects are split.
+    quality : Quality, optional
+        How good the labels are expected to be; only of refined maps.
     """
 
     settings: LabelSettings
     labels: NDArray[np.integer[Any]]
     score: float
+    centres: Centres | None = None
+    quality: Quality | None = None
 
     @classmethod
     def of_learned(
-        cls, confidence: NDArray[np.float32], stain: Stain, um_per_px: float | None
+        cls, prediction: Prediction, choice: ChannelChoice, stain: Stain, um_per_px: float | None
     ) -> Suggestion:
-        """Suggest labels of a learned map (M, N), high on objects."""
-        settings = suggested_label_settings(confidence, stain, um_per_px)
-        return cls._made(confidence, settings, stain)
+        """Suggest labels of the chosen one of the learned maps."""
+        confidence = confidence_of(prediction.maps, choice)
+        is_refined = prediction.is_refined(choice)
+        settings = suggested_label_settings(confidence, stain, um_per_px, is_refined)
+        centres = prediction.centres(choice, um_per_px)
+        made = cls._made(confidence, settings, stain, centres)
+        if not is_refined or prediction.doubt is None:
+            return made
+        return replace(made, quality=expected_quality(made.labels, confidence, prediction.doubt))
 
     @classmethod
     def of_threshold(
@@ -56,10 +71,14 @@ class Suggestion:
 
     @classmethod
     def _made(
-        cls, confidence: NDArray[np.float32], settings: LabelSettings, stain: Stain
+        cls,
+        confidence: NDArray[np.float32],
+        settings: LabelSettings,
+        stain: Stain,
+        centres: Centres | None = None,
     ) -> Suggestion:
-        labels = label_image(confidence, settings)
-        return cls(settings, labels, plausibility(labels, stain))
+        labels = label_image(confidence, settings, centres)
+        return cls(settings, labels, plausibility(labels, stain), centres)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +91,8 @@ class RunResult:
         The network with the best label-free score, not the last one.
     curves : tuple of TrainingStep
         Every step of the training.
-    maps : ndarray of float16, shape (K, M, N)
-        The confidence maps of ``tile``.
+    prediction : Prediction
+        What the network draws of ``tile``.
     choice : ChannelChoice
         The map and polarity that are taken for the object.
     stopped_by : {"plateau", "collapse", "steps", "user", "unstable"}
@@ -100,7 +119,7 @@ class RunResult:
 
     model: TrainedModel
     curves: tuple[TrainingStep, ...]
-    maps: NDArray[np.float16]
+    prediction: Prediction
     choice: ChannelChoice
     stopped_by: StoppedBy
     stopped_because: str
@@ -113,6 +132,23 @@ class RunResult:
     provenance: Mapping[str, Any]
     suggestion: Suggestion | None = None
 
+    @property
+    def maps(self) -> NDArray[np.float16]:
+        """The confidence maps of the tile, (K, M, N)."""
+        return self.prediction.maps
+
+    @property
+    def quality(self) -> Quality | None:
+        """How good the suggested labels are expected to be; None where nobody knows."""
+        return None if self.suggestion is None else self.suggestion.quality
+
+    def labels(self, settings: LabelSettings | None = None) -> NDArray[np.integer[Any]]:
+        """Return the label image (M, N) of the chosen map; without settings the suggested one."""
+        suggestion = self.suggestion or self._suggestion()
+        if settings in (None, suggestion.settings):
+            return suggestion.labels
+        return label_image(self.confidence(), settings, suggestion.centres)
+
     def confidence(self) -> NDArray[np.float32]:
         """Return the chosen map with its polarity, (M, N), high on objects."""
         chosen: NDArray[np.float32] = confidence_of(self.maps, self.choice)
@@ -120,9 +156,11 @@ class RunResult:
 
     def suggested_label_settings(self) -> LabelSettings:
         """Return how the chosen map is best turned into labels; no labels are needed for it."""
-        if self.suggestion is not None:
-            return self.suggestion.settings
-        return suggested_label_settings(self.confidence(), self.tile.read(), self.tile.um_per_px)
+        return (self.suggestion or self._suggestion()).settings
+
+    def _suggestion(self) -> Suggestion:
+        stain = Stain(self.tile.read())
+        return Suggestion.of_learned(self.prediction, self.choice, stain, self.tile.um_per_px)
 
     def with_choice(self, choice: ChannelChoice) -> RunResult:
         """Return the same result with another map or polarity; the provenance follows."""

@@ -14,6 +14,7 @@ from napari_selfseg.session.label_files import StoreError
 PROVENANCE_FILE, CURVES_FILE = "provenance.json", "curves.csv"
 LABELS_FILE = "result/labels.tif"
 CONFIDENCE_FILE = "result/confidence.tif"
+DOUBT_FILE, DEPTH_FILE = "result/doubt.tif", "result/depth.tif"
 LABEL_SETTINGS_FILE = "result/label_settings.json"
 
 

@@ -4,8 +4,9 @@
 
     RUN/model.safetensors   weights                  RUN/result/labels.tif
     RUN/settings.json       how to use the model     RUN/result/confidence.tif   all K maps
-    RUN/provenance.json     how it came about        RUN/result/label_settings.json
-    RUN/curves.csv          every step
+    RUN/provenance.json     how it came about        RUN/result/doubt.tif        how unsure
+    RUN/curves.csv          every step               RUN/result/depth.tif        for the splitting
+                                                     RUN/result/label_settings.json
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from napari_selfseg.core.checkpoint import (
     CheckpointError,
     save_model,
 )
-from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.core.regions import RegionLabelSettings
 from napari_selfseg.session.curves_file import curves_to_csv
 from napari_selfseg.session.label_files import (
@@ -38,6 +39,8 @@ from napari_selfseg.session.provenance import anonymised
 from napari_selfseg.session.run_files import (
     CONFIDENCE_FILE,
     CURVES_FILE,
+    DEPTH_FILE,
+    DOUBT_FILE,
     LABEL_SETTINGS_FILE,
     LABELS_FILE,
     PROVENANCE_FILE,
@@ -185,6 +188,12 @@ def _fill(
     (folder / CURVES_FILE).write_text(curves_to_csv(result.curves), encoding="utf-8", newline="")
     um_per_px = result.tile.um_per_px
     write_confidence(folder / CONFIDENCE_FILE, result.maps, um_per_px)
+    for name, image in (
+        (DOUBT_FILE, result.prediction.doubt),
+        (DEPTH_FILE, result.prediction.depth),
+    ):
+        if image is not None:
+            write_confidence(folder / name, image, um_per_px)
     if labels is not None:
         write_labels(folder / LABELS_FILE, labels, um_per_px)
     if label_settings is not None:
@@ -192,6 +201,6 @@ def _fill(
         provenance["label_settings_chosen_by"] = "suggestion" if suggested else "user"
         write_json(folder / LABEL_SETTINGS_FILE, label_settings.model_dump(mode="json"))
     if labels is not None and label_settings is not None:
-        computed = label_image(result.confidence(), label_settings)
+        computed = result.labels(label_settings)
         provenance["labels_as_computed"] = np.array_equal(labels, computed)
     write_json(folder / PROVENANCE_FILE, provenance)

@@ -20,11 +20,14 @@ from napari_selfseg.core.checkpoint import (
     read_settings,
 )
 from napari_selfseg.core.instances import LabelSettings
+from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import METHODS, TrainingStep
 from napari_selfseg.core.methods.settings import TrainingSettings
 from napari_selfseg.session.label_files import StoreError, read_confidence, read_labels
 from napari_selfseg.session.run_files import (
     CONFIDENCE_FILE,
+    DEPTH_FILE,
+    DOUBT_FILE,
     LABEL_SETTINGS_FILE,
     LABELS_FILE,
     PROVENANCE_FILE,
@@ -48,8 +51,8 @@ class StoredRun:
     provenance : mapping
     choice : ChannelChoice
         The map and polarity chosen at training.
-    maps : ndarray of float16, shape (K, M, N), or None
-        The confidence maps of the tile in view.
+    prediction : Prediction or None
+        What the model drew of the tile in view.
     labels : ndarray of integers, shape (M, N), or None
         Its label image, with what a person changed.
     label_settings : LabelSettings or None
@@ -60,9 +63,14 @@ class StoredRun:
     curves: tuple[TrainingStep, ...]
     provenance: Mapping[str, Any]
     choice: ChannelChoice
-    maps: NDArray[np.float16] | None
+    prediction: Prediction | None
     labels: NDArray[Any] | None
     label_settings: LabelSettings | None
+
+    @property
+    def maps(self) -> NDArray[np.float16] | None:
+        """The confidence maps of the tile in view, (K, M, N)."""
+        return None if self.prediction is None else self.prediction.maps
 
     @property
     def settings(self) -> TrainingSettings:
@@ -99,19 +107,42 @@ def load_run(folder: str | Path, with_images: bool = True) -> StoredRun | Stored
         return open_regions(folder, told, model, with_images)
     choice = _choice_of(told, getattr(model.settings, "n_confidence_maps", None), folder)
     provenance = read_json(folder, PROVENANCE_FILE)
-    maps = optional(folder / CONFIDENCE_FILE, read_confidence) if with_images else None
+    prediction = _prediction(folder, model) if with_images else None
     labels = optional(folder / LABELS_FILE, read_labels) if with_images else None
-    if maps is not None and labels is not None and maps.shape[1:] != labels.shape:
-        raise StoreError(f"The result in {folder.name} is damaged: its images differ in size.")
+    if prediction is not None and labels is not None:
+        _check_size(folder, prediction.maps, labels)
     return StoredRun(
         model=model,
         curves=read_curves(folder),
         provenance=provenance,
         choice=choice,
-        maps=maps,
+        prediction=prediction,
         labels=labels,
         label_settings=_read_label_settings(folder),
     )
+
+
+def _prediction(folder: Path, model: TrainedModel) -> Prediction | None:
+    """Read what the model drew; None if the run holds no maps."""
+    maps = optional(folder / CONFIDENCE_FILE, read_confidence)
+    if maps is None:
+        return None
+    doubt, depth = (optional(folder / name, read_confidence) for name in (DOUBT_FILE, DEPTH_FILE))
+    for extra in (doubt, depth):
+        if extra is not None:
+            _check_size(folder, maps, extra)
+    refined = getattr(model.network, "object_map", None)
+    return Prediction(
+        maps,
+        None if doubt is None else doubt[0],
+        None if depth is None else depth[0],
+        None if depth is None else refined,
+    )
+
+
+def _check_size(folder: Path, maps: NDArray[Any], other: NDArray[Any]) -> None:
+    if maps.shape[-2:] != other.shape[-2:]:
+        raise StoreError(f"The result in {folder.name} is damaged: its images differ in size.")
 
 
 def _choice_of(told: Mapping[str, Any], n_maps: int | None, folder: Path) -> ChannelChoice:

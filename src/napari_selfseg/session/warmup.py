@@ -14,6 +14,7 @@ from napari_selfseg.core.methods.settings import PRESETS, PatchContrastSettings,
 
 TILE = 320  # px a side of the tile that is timed
 BESIDE_LEARNING = 1.3  # judging the maps, the preview and the window come on top of the steps
+PUPIL_COST = 1.3  # of a pixel in the refinement, in those of the confidence network
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def preset_seconds(
     """
     side = min(settings.crop_size, *tile_shape)
     megapixels = settings.total_steps * settings.batch_size * side**2 / 1e6
-    megapixels *= getattr(settings, "starts_per_step", 1)
+    if isinstance(settings, PatchContrastSettings):
+        megapixels = settings.starts * settings.n_steps * settings.batch_size * side**2 / 1e6
+        megapixels += PUPIL_COST * settings.pixels_of_refinement / 1e6
     learning = megapixels * report.seconds_per_megapixel_step * BESIDE_LEARNING
     predicting = tile_shape[0] * tile_shape[1] / 1e6 * report.seconds_per_megapixel_predict
     return learning + predicting * (1 + getattr(settings, "n_agreeing", 1))
@@ -113,7 +116,13 @@ def _timing(device: str) -> tuple[float, float]:
     noise = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), dtype=np.uint8)
     tile = Tile(noise, 255.0)
     settings = PatchContrastSettings(
-        **{**PRESETS["standard"], "starts": 1, "n_steps": 5, "device": device}
+        **{
+            **PRESETS["standard"],
+            "starts": 1,
+            "n_steps": 5,
+            "refinement_steps": 0,
+            "device": device,
+        }
     )
     method = PatchContrast()
     network = method.build_model(settings, 3)

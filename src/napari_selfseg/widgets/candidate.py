@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_selfseg.core.centres import Centres
 from napari_selfseg.core.channels import ChannelChoice
-from napari_selfseg.core.images.stain import Stain
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.threshold import ThresholdStart
 from napari_selfseg.session.result import RunResult, Suggestion
@@ -37,6 +38,8 @@ class Candidate:
         Label-free, of the suggested settings.
     choice : ChannelChoice, optional
         Which of the learned maps it is.
+    centres : Centres, optional
+        The learned centres between which objects are split.
     """
 
     name: str
@@ -47,6 +50,12 @@ class Candidate:
     labels: NDArray[Any]
     score: float
     choice: ChannelChoice | None = None
+    centres: Centres | None = None
+
+    def with_settings(self, settings: LabelSettings) -> Candidate:
+        """Return the candidate with its labels made anew."""
+        labels = label_image(self.confidence, settings, self.centres)
+        return replace(self, settings=settings, labels=labels)
 
     @property
     def count(self) -> str:
@@ -75,14 +84,17 @@ def learned_candidate(result: RunResult, settings: LabelSettings | None = None) 
     """
     tile, confidence = result.tile, result.confidence()
     made = result.suggestion or Suggestion.of_learned(
-        confidence, Stain(tile.read()), tile.um_per_px
+        result.prediction, result.choice, Stain(tile.read()), tile.um_per_px
     )
     candidate = _candidate(LEARNED_NAME, f"map {result.choice.channel + 1}", confidence, made)
     candidate = replace(candidate, choice=result.choice)
-    if settings in (None, made.settings):
+    if settings is None or settings == made.settings:
         return candidate
-    return replace(candidate, settings=settings, labels=label_image(confidence, settings))
+    return candidate.with_settings(settings)
 
 
 def _candidate(name: str, title: str, confidence: NDArray[Any], made: Suggestion) -> Candidate:
-    return Candidate(name, title, confidence, made.settings, made.settings, made.labels, made.score)
+    settings = made.settings
+    return Candidate(
+        name, title, confidence, settings, settings, made.labels, made.score, centres=made.centres
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,11 @@ REDRAW_MS = 300  # at least, between two drawings: each makes Qt put the whole w
 LAST_MS = 500  # what was told since the last drawing waits no longer
 MOST_POINTS = 320  # per curve; a plot is about 150 px wide
 CURVES = (("entropy", "Entropy (bits/px)"), ("separation", "Separation"))
+TOLD = (
+    ("entropy", "mean entropy"),
+    ("separation", "separation"),
+    ("agreement", "agreement with what is taught"),
+)
 
 
 class LiveCurves(QWidget):
@@ -62,6 +67,7 @@ class LiveCurves(QWidget):
         """Forget all steps, marks and the histogram."""
         self._steps: list[int] = []
         self._measures: dict[str, list[float]] = {}
+        self._last: Mapping[str, float] = {}
         for plot in self._plots.values():
             plot.clear_marks()
         self._histogram.show_counts(None)
@@ -71,6 +77,7 @@ class LiveCurves(QWidget):
         """Append steps; drawn at most three times a second."""
         for step in steps:
             self._steps.append(step.step)
+            self._last = step.measures
             for name in {name for name in step.measures if name.split("/")[0] in self._plots}:
                 missing = len(self._steps) - 1 - len(self._measures.setdefault(name, []))
                 self._measures[name] += [np.nan] * missing + [step.measures[name]]
@@ -95,14 +102,9 @@ class LiveCurves(QWidget):
         self._draw()
 
     def last_values(self) -> str:
-        """Return the last mean entropy and separation as a sentence."""
-        told = [f"{name} {values[-1]:.3g}" for name, values in self._mean_curves() if values]
-        if not told:
-            return ""
-        return f"Step {self._steps[-1]}: {', '.join(told)}".replace("entropy", "mean entropy")
-
-    def _mean_curves(self) -> list[tuple[str, list[float]]]:
-        return [(name, self._measures.get(name, [])) for name, _ in CURVES]
+        """Return what the last step measured as a sentence."""
+        told = [f"{words} {self._last[name]:.3g}" for name, words in TOLD if name in self._last]
+        return f"Step {self._steps[-1]}: {', '.join(told)}" if told else ""
 
     def _lay_out(self) -> None:
         self.setMinimumWidth(280)  # narrower, the titles are cut

@@ -27,9 +27,15 @@ from napari_selfseg.widgets.regions import (
     visible_corners,
     visible_field,
 )
-from napari_selfseg.widgets.result_layers import PREVIEW_NAME, ResultLayers, prepare_labels
+from napari_selfseg.widgets.result_layers import (
+    DOUBT_COLOURS,
+    PREVIEW_NAME,
+    ResultLayers,
+    prepare_labels,
+)
 
 __all__ = [
+    "DOUBT_COLOURS",
     "PREVIEW_NAME",
     "REGION_NAME",
     "Region",

@@ -243,10 +243,6 @@ class RegionWork(QObject):
         """Return what is shown, (M, N), with a person's corrections."""
         return None if self.active is None else self.labels_of(self.active)
 
-    def current_confidence(self) -> NDArray[Any] | None:
-        """Return the memberships, (K, M, N)."""
-        return None if self.result is None else self.result.maps
-
     def run_writer(self, folder: str, anonymous: bool) -> Callable[[], None]:
         """Return the function that writes the run as it is now; any thread may call it."""
         result, settings = self.result, self.settings

@@ -55,6 +55,7 @@ class ResultControl(QObject):
         panel.click_wanted.connect(self._wait_for_click)
         panel.maps.map_taken.connect(self._take_map)
         panel.maps.labels_wanted.connect(lambda k: self.work and self.work.make_labels_of_map(k))
+        panel.doubt_wanted.connect(self._show_doubt)
         panel.sliders.changed.connect(lambda s: self.work and self.work.set_label_settings(s))
         panel.sliders.reset_wanted.connect(lambda: self.work and self.work.reset_label_settings())
 
@@ -96,6 +97,9 @@ class ResultControl(QObject):
         panel.set_maps_shown(work.result is not None and work.active == "learned")
         self._show_maps()
         active = work.candidates.get(work.active) if work.active else None
+        learned_shown = work.active == "learned"
+        panel.show_doubt(learned_shown and work.doubt is not None, work.shows_doubt)
+        panel.show_quality(expectation(work) if learned_shown else "")
         if active is not None:
             panel.show_count(active.count)
             if panel.sliders.settings() != active.settings or not self._sliders_fit():
@@ -160,6 +164,10 @@ class ResultControl(QObject):
         inverted = bool(signed[channel] < 0) if channel < len(signed) else False
         self._choose(replace(choice, channel=channel, inverted=inverted, how=_how(choice)))
 
+    def _show_doubt(self, shown: bool) -> None:
+        if self.work is not None:
+            self.work.show_doubt(shown)
+
     def _flip(self) -> None:
         if self.work is not None and self.work.result is not None:
             choice = self.work.result.choice
@@ -189,6 +197,12 @@ class ResultControl(QObject):
 def _how(former: ChannelChoice) -> Literal["one click", "user"]:
     """Return how a choice by eye came about: after a click, the click had a part in it."""
     return "one click" if former.how == "one click" else "user"
+
+
+def expectation(work: TileWork) -> str:
+    """Say how good the learned labels are expected to be, judged without labels."""
+    quality = work.result.quality if work.result is not None else None
+    return "" if quality is None else quality.sentence()
 
 
 def advice(work: TileWork) -> str:

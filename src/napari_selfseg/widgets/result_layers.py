@@ -25,6 +25,12 @@ CONFIDENCE_COLOURS = Colormap(
     controls=[0.0, 0.5, 1.0],
 )
 
+DOUBT_COLOURS = Colormap(
+    [[1.0, 0.55, 0.0, 0.0], [1.0, 0.45, 0.0, 0.5], [1.0, 0.1, 0.1, 0.9]],
+    name="selfseg doubt",
+    controls=[0.0, 0.4, 1.0],
+)
+
 
 def prepare_labels() -> None:
     """Import what napari needs for its first labels layer; in any thread, half a second.
@@ -74,7 +80,7 @@ class ResultLayers:
                 np.zeros((len(n_rows), len(n_columns)), np.uint8),
                 PREVIEW_NAME,
                 (0, n_classes or 255),
-                colormap=preview_colormap(n_classes) if n_classes else CONFIDENCE_COLOURS,
+                preview_colormap(n_classes) if n_classes else CONFIDENCE_COLOURS,
                 **self.tile_view.layer_kwargs(self._preview_step()),
             )
         assert self._preview is not None
@@ -108,8 +114,14 @@ class ResultLayers:
             self._viewer.layers.remove(self._preview)
         self._preview = None
 
-    def show_confidence(self, confidence: NDArray[Any], name: str, visible: bool = True) -> Image:
-        """Show a confidence map (M, N), 0..1.
+    def show_confidence(
+        self,
+        confidence: NDArray[Any],
+        name: str,
+        visible: bool = True,
+        colours: Colormap = CONFIDENCE_COLOURS,
+    ) -> Image:
+        """Show a confidence map, or another map of numbers in 0..1, (M, N).
 
         The layer of a name is made once and then updated, also after the user renamed it.
         """
@@ -117,11 +129,16 @@ class ResultLayers:
         layer = self._confidence.get(name)
         if not self._is_there(layer):
             kwargs = self.tile_view.layer_kwargs()
-            layer = self._add_image(confidence, name, (0, 1), visible=visible, **kwargs)
+            layer = self._add_image(confidence, name, (0, 1), colours, visible=visible, **kwargs)
             self._confidence[name] = layer
         else:
             layer.data = confidence
         return layer
+
+    def confidence_layer(self, name: str) -> Image | None:
+        """Return the layer of `show_confidence`, if it is in the viewer."""
+        layer = self._confidence.get(name)
+        return layer if self._is_there(layer) else None
 
     def add_labels(self, labels: NDArray[Any], name: str, **look: Any) -> Labels:
         """Add a new editable labels layer with a copy of ``labels`` (M, N).
@@ -177,16 +194,22 @@ class ResultLayers:
         return new
 
     def _add_image(
-        self, data: NDArray[Any], name: str, limits: tuple[float, float], **kwargs: Any
+        self,
+        data: NDArray[Any],
+        name: str,
+        limits: tuple[float, float],
+        colours: Colormap = CONFIDENCE_COLOURS,
+        **kwargs: Any,
     ) -> Image:
         layer = Image(
             data,
             name=name,
+            colormap=colours,
             contrast_limits=limits,
             blending="translucent",
             interpolation2d="nearest",
             metadata={OWN: {"role": "result"}},
-            **{"colormap": CONFIDENCE_COLOURS, **kwargs},
+            **kwargs,
         )
         with kept_focus(self._viewer):
             self._viewer.add_layer(layer)

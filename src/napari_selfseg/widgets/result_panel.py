@@ -42,11 +42,14 @@ class ResultPanel(QWidget):
     flip_wanted : Signal()
     click_wanted : Signal(bool)
         The user wants to click a nucleus, or no longer.
+    doubt_wanted : Signal(bool)
+        The user wants to see where the networks disagree, or no longer.
     """
 
     source_taken = Signal(str)
     flip_wanted = Signal()
     click_wanted = Signal(bool)
+    doubt_wanted = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -66,6 +69,14 @@ class ResultPanel(QWidget):
             "Esc cancels. The result then says that one click was used.",
         )
         self.click_button.setCheckable(True)
+        self.doubt_button = with_role(
+            QPushButton("Show doubt"),
+            "toggle",
+            "Colours the places where the networks that learned from different beginnings "
+            "disagree: look there first.",
+        )
+        self.doubt_button.setCheckable(True)
+        self.quality = Sentence(tone="hint")
         self.count, self.labels_used = QLabel(), QLabel()
         self.sliders = LabelSliders()
         self.provenance = QPlainTextEdit()
@@ -75,6 +86,7 @@ class ResultPanel(QWidget):
             card.clicked.connect(lambda _=False, source=source: self.source_taken.emit(source))
         self.flip_button.clicked.connect(self.flip_wanted)
         self.click_button.toggled.connect(self._on_click_toggled)
+        self.doubt_button.clicked.connect(self.doubt_wanted)
         self.show_nothing()
 
     def show_nothing(self) -> None:
@@ -113,6 +125,15 @@ class ResultPanel(QWidget):
     def show_count(self, text: str) -> None:
         """Show how many objects there are."""
         self.count.setText(f"<b>{text}</b>")
+
+    def show_doubt(self, offered: bool, shown: bool) -> None:
+        """Offer the map of doubt, or not; say whether it is shown."""
+        self.doubt_button.setVisible(offered)
+        self.doubt_button.setChecked(shown)
+
+    def show_quality(self, sentence: str) -> None:
+        """Say how good the labels are expected to be; "" where nobody knows."""
+        self.quality.tell(sentence)
 
     def show_labels_used(self, labels_used: str) -> None:
         """Say which labels touched the result."""
@@ -160,6 +181,11 @@ class ResultPanel(QWidget):
         labels.setContentsMargins(0, 0, 0, 0)
         labels.setSpacing(4)
         labels.addLayout(told)
+        sure = QHBoxLayout()
+        sure.setSpacing(6)
+        sure.addWidget(self.quality, 1)
+        sure.addWidget(self.doubt_button)
+        labels.addLayout(sure)
         labels.addWidget(Sentence(CORRECT, "hint"))
         labels.addWidget(self.sliders)
         labels.addWidget(self.provenance_fold)

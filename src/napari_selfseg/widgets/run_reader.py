@@ -50,7 +50,7 @@ def layers_of_run(path: str | Path | Sequence[str]) -> Layers:
     layers: Layers = []
     if isinstance(stored, StoredRegions):
         layers = _layers_of_regions(stored, folder.name, placed)
-    elif stored.maps is not None:
+    elif stored.prediction is not None:
         confidence = {
             "name": f"{folder.name} confidence",
             "contrast_limits": (0.0, 1.0),
@@ -58,7 +58,7 @@ def layers_of_run(path: str | Path | Sequence[str]) -> Layers:
             "metadata": {OWN: {"role": "result"}},  # nothing to learn from
             **placed,
         }
-        layers.append((confidence_of(stored.maps, stored.choice), confidence, "image"))
+        layers.append((confidence_of(stored.prediction.maps, stored.choice), confidence, "image"))
     if stored.labels is not None and not isinstance(stored, StoredRegions):
         layers.append((stored.labels, {"name": f"{folder.name} labels", **placed}, "labels"))
     if not layers:

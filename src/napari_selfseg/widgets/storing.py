@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_selfseg.session.store import StoredRegions, StoredRun, load_run
+from napari_selfseg.session.store import StoredRegions, StoredRun, load_run, save_run
 from napari_selfseg.session.store import write_confidence as write_confidence_file
 from napari_selfseg.session.store import write_labels as write_labels_file
 from napari_selfseg.widgets.background import run_once
@@ -64,8 +65,8 @@ class Storing(QObject):
     def write_confidence(self, path: str) -> None:
         """Write the map that the active labels were made of, or all memberships."""
         work = self._work
-        confidence = work.current_confidence() if work is not None else None
-        if work is not None and confidence is not None:
+        if work is not None and work.has_labels:
+            confidence = map_of(work)
             scale = work.tile_view.tile.um_per_px
             self._do(lambda: write_confidence_file(path, confidence, scale), path)
 
@@ -73,7 +74,7 @@ class Storing(QObject):
         """Write the run with the learned labels."""
         work = self._work
         if work is not None and work.result is not None:
-            self._do(work.run_writer(folder, self._panel.anonymous.isChecked()), folder)
+            self._do(run_writer(work, folder, self._panel.anonymous.isChecked()), folder)
 
     def open_run(self, folder: str) -> None:
         """Read a run folder."""
@@ -91,6 +92,24 @@ class Storing(QObject):
 
     def _on_failed(self, sentence: str, _details: str) -> None:
         self._panel.show_problem(sentence)
+
+
+def map_of(work: TileWork | RegionWork) -> NDArray[Any]:
+    """Return the map (M, N) that the active labels were made of; of regions all (K, M, N)."""
+    return (
+        work.result.maps
+        if isinstance(work, RegionWork)
+        else work.candidates[work.active].confidence
+    )
+
+
+def run_writer(work: TileWork | RegionWork, folder: str, anonymous: bool) -> Callable[[], None]:
+    """Return the function that writes a run as it is now; any thread may call it."""
+    if isinstance(work, RegionWork):
+        return work.run_writer(folder, anonymous)
+    result, labels = work.result, work.labels_of("learned")
+    settings = work.candidates["learned"].settings
+    return lambda: save_run(result, folder, labels, settings, anonymous)
 
 
 def file_stem(name: str) -> str:

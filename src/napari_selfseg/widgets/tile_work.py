@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -13,11 +12,10 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
-from napari_selfseg.core.images.stain import Stain
-from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.result import RunResult
-from napari_selfseg.session.store import save_run
 from napari_selfseg.widgets.candidate import (
     Candidate,
     Source,
@@ -26,10 +24,10 @@ from napari_selfseg.widgets.candidate import (
 )
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.latest import Latest
-from napari_selfseg.widgets.layers import ResultLayers, TileView
+from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView
 from napari_selfseg.widgets.region_work import RegionWork
 
-CONFIDENCE_NAME = "SelfSeg confidence"
+CONFIDENCE_NAME, DOUBT_NAME = "SelfSeg confidence", "SelfSeg doubt"
 QUICK_TO_THRESHOLD = 4_000_000  # px; above, the threshold start waits until it is asked for
 
 
@@ -201,8 +199,7 @@ class TileWork(QObject):
             return
 
         def find() -> Any:
-            labels = label_image(candidate.confidence, settings)
-            return source, replace(candidate, labels=labels)
+            return source, candidate.with_settings(settings)
 
         self._jobs[source].ask(find)
 
@@ -267,6 +264,25 @@ class TileWork(QObject):
         self._show(source)
         self._viewer.layers.selection.active = self._shown[source]
 
+    @property
+    def doubt(self) -> NDArray[Any] | None:
+        """How much the networks disagree, (M, N) in 0..1; None where there is only one."""
+        return None if self.result is None else self.result.prediction.doubt
+
+    @property
+    def shows_doubt(self) -> bool:
+        """Whether the doubt is to be seen in the viewer now."""
+        layer = self.layers.confidence_layer(DOUBT_NAME)
+        return layer is not None and bool(layer.visible)
+
+    def show_doubt(self, shown: bool) -> None:
+        """Show or hide where the networks disagree."""
+        if self.doubt is not None and shown:
+            layer = self.layers.show_confidence(self.doubt, DOUBT_NAME, colours=DOUBT_COLOURS)
+            layer.visible = True
+        elif self.shows_doubt:
+            self.layers.confidence_layer(DOUBT_NAME).visible = False
+
     def current_labels(self) -> NDArray[Any] | None:
         """Return the active labels (M, N) with a person's corrections, or None."""
         return None if self.active is None else self.labels_of(self.active)
@@ -294,16 +310,6 @@ class TileWork(QObject):
     def has_run(self) -> bool:
         """Whether there is a run to save."""
         return self.is_own_run and "learned" in self.candidates
-
-    def current_confidence(self) -> NDArray[Any] | None:
-        """Return the map (M, N) that the active labels were made of, or None."""
-        return self.candidates[self.active].confidence if self.has_labels else None
-
-    def run_writer(self, folder: str, anonymous: bool) -> Callable[[], None]:
-        """Return the function that writes the run as it is now; any thread may call it."""
-        result, labels = self.result, self.labels_of("learned")
-        settings = self.candidates["learned"].settings
-        return lambda: save_run(result, folder, labels, settings, anonymous)
 
     def layer_of(self, source: Source) -> Labels | None:
         """Return the labels layer of a candidate, if it is in the viewer."""
@@ -337,6 +343,7 @@ class TileWork(QObject):
         self.candidates["learned"] = learned
         self.layers.remove_preview()
         self._show_confidence()
+        self.show_doubt(self.shows_doubt)  # of the new maps, if it was looked at
         show_learned = edited is not None or self.recommended == "learned"
         self._make_layer("learned")
         if edited is not None:

@@ -1,16 +1,12 @@
-"""Stain without labels: optical density, haematoxylin, and the cue that nuclei give."""
+"""Stain without labels: optical density, haematoxylin, hue, and the cue that nuclei give."""
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2hed
 
 LEAST_DENSITY = 0.2  # natural units; glass and very pale tissue have no hue to speak of
-EVIDENCE_SIGMA = 1.0  # px; takes away the noise of the camera and of JPEG, leaves nuclei
 DARKEST = 1 / 256  # optical density of a black pixel is capped at log10(256) = 2.4
 DARK = 0.25  # of white; the median pixel of an image with a dark background is below
 COLOUR = 0.05  # of white; how far the channels of a coloured pixel are apart at least
@@ -100,87 +96,3 @@ def stain_hue(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     density = -np.log(np.clip(pixels, DARKEST, 1.0))
     share = density[..., 0] / (density.sum(axis=2) + LEAST_DENSITY)
     return np.asarray(share, dtype=np.float32)
-
-
-class Stain:
-    """What the stain of a tile says about its nuclei, each part computed once, when asked for.
-
-    Parameters
-    ----------
-    pixels : ndarray of float32, shape (M, N, C)
-        Intensity in 0..1.
-    name : {"haematoxylin", "darkness", "brightness"}, optional
-        Which cue to take; without it the pixels decide.
-    """
-
-    def __init__(self, pixels: NDArray[np.float32], name: str | None = None) -> None:
-        self._pixels, self._name = pixels, name
-
-    @classmethod
-    def of(cls, pixels: NDArray[np.float32] | Stain) -> Stain:
-        """Return the stain of these pixels; what is one already is returned as it is."""
-        return pixels if isinstance(pixels, Stain) else cls(pixels)
-
-    @cached_property
-    def cue_and_name(self) -> tuple[NDArray[np.float32], str]:
-        """See `nuclear_cue`."""
-        return nuclear_cue(self._pixels, self._name)
-
-    @cached_property
-    def amount(self) -> NDArray[np.float32]:
-        """The nuclear cue, smoothed by 1 px, (M, N)."""
-        smooth = gaussian_filter(self.cue_and_name[0], EVIDENCE_SIGMA, mode="nearest")
-        return np.asarray(smooth, dtype=np.float32)
-
-    @cached_property
-    def hue(self) -> NDArray[np.float32] | None:
-        """The `stain_hue`, smoothed by 1 px, (M, N); None where there is no stain."""
-        if self.cue_and_name[1] != "haematoxylin":
-            return None
-        smooth = gaussian_filter(stain_hue(self._pixels), EVIDENCE_SIGMA, mode="nearest")
-        return np.asarray(smooth, dtype=np.float32)
-
-    @cached_property
-    def evidence(self) -> NDArray[np.float32]:
-        """See `nuclear_evidence`."""
-        return self.weighted_evidence(1.0)
-
-    def weighted_evidence(self, amount: float) -> NDArray[np.float32]:
-        """Return hue plus ``amount`` times the amount of stain, each standardised: (M, N).
-
-        Without a hue it is ``amount`` times the standardised cue.
-        """
-        evidence = np.float32(amount) * _standardised(self.amount)
-        return evidence if self.hue is None else evidence + _standardised(self.hue)
-
-
-def nuclear_evidence(
-    pixels: NDArray[np.float32] | Stain,
-) -> tuple[NDArray[np.float32], str]:
-    """Return the label-free evidence that learned maps are judged by, and what it rests on.
-
-    For stained tissue the amount of haematoxylin plus the hue of the stain, each smoothed by
-    1 px and standardised over the tile; otherwise the nuclear cue alone, treated alike. On
-    training tiles masks that fit this sum were closer to the reference than masks that fit
-    either part (docs/results.md).
-
-    Parameters
-    ----------
-    pixels : ndarray of float32, shape (M, N, C), or Stain
-        Intensity in 0..1; a `Stain` is not computed again.
-
-    Returns
-    -------
-    evidence : ndarray of float32, shape (M, N)
-        Mean 0; 0 everywhere if the tile is uniform.
-    name : {"haematoxylin", "darkness", "brightness"}
-        As in `nuclear_cue`.
-    """
-    stain = Stain.of(pixels)
-    return stain.evidence, stain.cue_and_name[1]
-
-
-def _standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    centred = values - values.mean()
-    spread = float(centred.std())
-    return np.asarray(centred / spread if spread > 1e-6 else 0 * centred, dtype=np.float32)

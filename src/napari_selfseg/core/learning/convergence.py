@@ -7,7 +7,7 @@ the best map agrees with the stain of the tile, and whether separation and entro
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_selfseg.core.channels import ChannelChoice, best_of, confidence_of, mask_agreement
-from napari_selfseg.core.images.stain import Stain, nuclear_cue
+from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.stain import nuclear_cue
 from napari_selfseg.core.learning.training import TrainingData
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
@@ -93,6 +94,11 @@ class StainAgreement:
         """Return the agreement of the network as it is, with running batch statistics."""
         maps = self._maps(network)
         choice = best_of(self._signed(maps))
+        known = getattr(network, "object_map", None)
+        if known is not None:  # it was taught which map that is
+            channel, inverted = known
+            score = abs(choice.correlations[channel])
+            choice = replace(choice, channel=channel, inverted=inverted, score=score)
         chosen = np.stack([confidence_of(m, choice) for m in maps])
         histogram, _ = np.histogram(chosen, bins=N_BINS, range=(0, 1))
         return Agreement(choice, histogram.astype(np.int64))

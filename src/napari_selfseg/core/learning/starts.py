@@ -6,7 +6,7 @@ another step. Which one is good is judged without labels, by its agreement with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -125,7 +125,7 @@ def try_starts(
     settings: PatchContrastSettings,
     take_over: Callable[[list[Opinion], torch.device], None],
     should_stop: Callable[[], bool] = never,
-) -> Iterator[TrainingStep]:
+) -> Generator[TrainingStep, None, bool]:
     """Train every start, a batch of networks at a time; yield after every step.
 
     If the settings allow it, a batch whose maps are all dying ends early, and all ends when three
@@ -143,6 +143,11 @@ def try_starts(
         after the last step the best ones of the whole committee.
     should_stop : callable
         Ends the training in the middle of a step.
+
+    Returns
+    -------
+    bool
+        Whether it went through to its end; False if it was stopped.
 
     Raises
     ------
@@ -198,7 +203,7 @@ def try_starts(
                     break
             else:
                 if step is None or step.step < settings.n_steps:
-                    return  # stopped: the best start so far stays
+                    return False  # stopped: the best start so far stays
         except TrainingFailed:
             note = f"{phase.capitalize()} became unstable and were left."
         if enough:
@@ -210,6 +215,7 @@ def try_starts(
             "Every start became unstable before anything was learned. Try a lower learning rate."
         )
     take_over(ranking.best(settings.committee), device)
+    return True
 
 
 def seed_of_start(seed: int, start: int) -> int:

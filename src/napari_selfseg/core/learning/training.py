@@ -29,6 +29,11 @@ def never() -> bool:
     return False
 
 
+def constant(_progress: float) -> float:
+    """Keep the learning rate as it is throughout the training."""
+    return 1.0
+
+
 class TrainingFailed(Exception):
     """Training cannot go on; the message is one sentence for the user."""
 
@@ -48,6 +53,18 @@ class Objective(Protocol):
         self, images: Tensor, output: Tensor, generator: torch.Generator
     ) -> tuple[Tensor | None, dict[str, float]]:
         """Return the loss (None: skip this step) and the named numbers of the step."""
+        ...
+
+
+class Crops(Protocol):
+    """Where the crops of a training come from."""
+
+    def crop_side(self, wanted: int) -> int:
+        """Return the side of a crop in px: ``wanted``, or what there is."""
+        ...
+
+    def draw(self, rng: np.random.Generator, n: int, side: int) -> Tensor:
+        """Return n random square crops, (n, C, side, side)."""
         ...
 
 
@@ -119,10 +136,11 @@ class TrainingData:
 def training_loop(
     model: nn.Module,
     objective: Objective,
-    data: TrainingData,
+    data: Crops,
     settings: TrainingSettings,
     phase: str = "learning",
     should_stop: Callable[[], bool] = never,
+    schedule: Callable[[float], float] = constant,
 ) -> Iterator[TrainingStep]:
     """Train ``model`` in place with Adam; yield after every step.
 
@@ -138,12 +156,15 @@ def training_loop(
         Maps (B, C, m, n) to scores in 0..1; moved to the device of the settings.
     objective : Objective
         May be an nn.Module with parameters of its own, which are trained too.
-    data : TrainingData
+    data : Crops
+        Such as `TrainingData`.
     settings : TrainingSettings
     phase : str
         Name of this part of the training, for the curves.
     should_stop : callable
         May be asked in any thread that computes.
+    schedule : callable
+        The share of the training that is done, 0..1, to a factor on the learning rate.
 
     Raises
     ------
@@ -159,7 +180,7 @@ def training_loop(
     with interruptible(model, should_stop):
         for step in range(1, settings.n_steps + 1):
             try:
-                measures, note = loop.step()
+                measures, note = loop.step(schedule((step - 1) / settings.n_steps))
             except StepInterrupted:
                 return
             yield TrainingStep(phase, step, settings.n_steps, measures, note=note)
@@ -193,7 +214,7 @@ class _Loop:
         self,
         trained: nn.ModuleList,
         objective: Objective,
-        data: TrainingData,
+        data: Crops,
         settings: TrainingSettings,
     ) -> None:
         self.trained, self.objective, self.data = trained, objective, data
@@ -203,6 +224,7 @@ class _Loop:
         self.batch = settings.batch_size
         self.side = data.crop_side(max(settings.crop_size, least_crop))
         self.learning_rate = settings.learning_rate
+        self.rate = 1.0
         self.rng = np.random.default_rng(settings.seed)
         self.skipped = 0
         self.rolled_back = False
@@ -233,8 +255,12 @@ class _Loop:
             weight_decay=self.settings.weight_decay,
         )
 
-    def step(self) -> tuple[dict[str, float], str]:
-        """Take one step; return its measures and a note for the user (mostly empty)."""
+    def step(self, rate: float = 1.0) -> tuple[dict[str, float], str]:
+        """Take one step at a share of the learning rate.
+
+        Return its measures and a note for the user (mostly empty).
+        """
+        self.rate = rate
         buffers = [buffer.clone() for buffer in self.trained.buffers()]
         crops = self.data.draw(self.rng, self.batch, self.side)
         while True:
@@ -278,6 +304,8 @@ class _Loop:
         if self.steps_since_good % GOOD_STATE_EVERY == 0:
             self.good = _copy_of(self.trained.state_dict())
         self.steps_since_good += 1
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate * self.rate
         self.optimiser.step()
         return measures
 

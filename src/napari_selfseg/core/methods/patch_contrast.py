@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from napari_selfseg.core.images.tile import TileError
 from napari_selfseg.core.images.tissue import STRIDES
 from napari_selfseg.core.learning import contrast as contrasting
+from napari_selfseg.core.learning.refinement import refine
 from napari_selfseg.core.learning.sampling import (
     SAMPLERS,
     Sampler,
@@ -30,6 +31,7 @@ from napari_selfseg.core.methods.settings import PatchContrastSettings, Training
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.networks.consensus import Consensus, Opinion
 from napari_selfseg.core.networks.featuriser import PatchFeaturiser
+from napari_selfseg.core.networks.refined import Refined
 
 
 class PatchContrastObjective(nn.Module):
@@ -234,18 +236,23 @@ class PatchContrast:
     def build_model(self, settings: TrainingSettings, n_channels: int = 3) -> nn.Module:
         """Return an untrained network, its weights drawn from the seed.
 
-        A `Consensus` if several starts are to agree, otherwise a `ConfidenceNetwork`.
+        A `ConfidenceNetwork` for one start; a `Consensus` if several are to agree; and if that
+        is to be refined, `Refined`.
         """
         assert isinstance(settings, PatchContrastSettings)
         network = self.build_network(settings, n_channels)
-        if settings.n_agreeing == 1:
+        if settings.n_agreeing == 1 and not settings.refinement_steps:
             return network
         with torch.random.fork_rng(devices=[]):
             consensus = Consensus(settings.n_agreeing, n_channels, settings.n_confidence_maps)
         opinion = Opinion(network.state_dict(), channel=0, inverted=False)
         consensus.listen_to([opinion] * settings.n_agreeing)
         consensus.listen_to([opinion])
-        return consensus
+        if not settings.refinement_steps:
+            return consensus
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            return Refined(consensus, n_channels)
 
     def build_network(
         self, settings: PatchContrastSettings, n_channels: int = 3
@@ -294,14 +301,16 @@ class PatchContrast:
         """Train ``model`` in place, one `TrainingStep` per optimiser step.
 
         With several starts, ``model`` is at any time the one that agreed best with the stain so
-        far, and in the end the consensus of the best few. That choice uses no labels.
+        far, and in the end the consensus of the best few, refined if the settings say so. That
+        choice uses no labels.
         """
         assert isinstance(settings, PatchContrastSettings)
         data.restart()
-        if settings.starts == 1:
+        if settings.starts == 1 and not settings.refinement_steps:
             objective = self.build_objective(settings, data)
             yield from training_loop(model, objective, data, settings, should_stop=should_stop)
             return
+        first = model.first if isinstance(model, Refined) else model
 
         def begin(seed: int) -> tuple[ConfidenceNetwork, PatchContrastObjective]:
             own = settings.model_copy(update={"seed": seed})
@@ -309,9 +318,11 @@ class PatchContrast:
 
         def take_over(opinions: list[Opinion], device: torch.device) -> None:
             model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            if isinstance(model, Consensus):
-                model.listen_to(opinions)
+            if isinstance(first, Consensus):
+                first.listen_to(opinions)
             else:
-                model.load_state_dict(opinions[0].state)
+                first.load_state_dict(opinions[0].state)
 
-        yield from try_starts(begin, data, settings, take_over, should_stop)
+        went_through = yield from try_starts(begin, data, settings, take_over, should_stop)
+        if went_through and isinstance(model, Refined):
+            yield from refine(model, data, settings, should_stop)

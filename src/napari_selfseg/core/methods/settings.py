@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+REFINEMENT_BATCH, REFINEMENT_CROP = 6, 128  # crops a step, and their side in px
+
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -181,10 +183,49 @@ class PatchContrastSettings(TrainingSettings):
         "More are steadier, and slower on large images.",
     )
 
+    refinement_steps: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        title="Refinement steps",
+        description="After the starts, a larger network learns that many steps from the objects "
+        "that the starts and the stain agree on, and draws the map. 0: the starts draw it.",
+    )
+    refinement_rate: float = Field(
+        3e-3,
+        gt=0,
+        le=1.0,
+        title="Refinement learning rate",
+        description="The highest rate of the refinement; it rises to it and falls again.",
+        json_schema_extra={"step": 1e-3},
+    )
+    stain_jitter: float = Field(
+        0.15,
+        ge=0,
+        le=0.5,
+        title="Stain variation",
+        description="How much the stain is varied in the refinement, so that what is learned "
+        "holds for other stainings.",
+        json_schema_extra={"step": 0.05},
+    )
+    scale_jitter: float = Field(
+        0.0,
+        ge=0,
+        le=0.7,
+        title="Scale variation",
+        description="How much the size is varied in the refinement: 0.2 is a fifth up and down.",
+        json_schema_extra={"step": 0.05},
+    )
+
     @property
-    def total_steps(self) -> int:
+    def steps_of_starts(self) -> int:
         """The steps of all batches of starts together."""
         return self.n_steps * -(-self.starts // self.starts_at_once)
+
+    @property
+    def total_steps(self) -> int:
+        """The steps of all batches of starts and of the refinement together."""
+        return self.steps_of_starts + self.refinement_steps
 
     @property
     def completed(self) -> str:
@@ -208,10 +249,28 @@ class PatchContrastSettings(TrainingSettings):
         """How many starts draw the final map."""
         return min(self.committee, self.starts)
 
+    def of_refinement(self) -> TrainingSettings:
+        """Return the settings of the refinement's own training."""
+        values: dict[str, Any] = {
+            "seed": self.seed,
+            "device": self.device,
+            "n_steps": self.refinement_steps,
+            "learning_rate": self.refinement_rate,
+            "weight_decay": self.weight_decay,
+            "batch_size": REFINEMENT_BATCH,
+            "crop_size": REFINEMENT_CROP,
+        }
+        return TrainingSettings(**values)
+
+    @property
+    def pixels_of_refinement(self) -> int:
+        """How many pixels the refinement looks at."""
+        return self.refinement_steps * REFINEMENT_BATCH * REFINEMENT_CROP**2
+
     @property
     def starts_per_step(self) -> float:
         """How many starts a step trains, on average: what it costs more than a single one's."""
-        return self.starts * self.n_steps / self.total_steps
+        return self.starts * self.n_steps / self.steps_of_starts
 
     @model_validator(mode="after")
     def _featuriser_needs_pixels(self) -> Self:
@@ -338,7 +397,7 @@ _SMALL_CROPS: dict[str, Any] = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {**_SMALL_CROPS, "starts": 3, "n_steps": 40, "committee": 2},
-    "standard": {**_SMALL_CROPS, "starts": 12, "n_steps": 60},
+    "standard": {**_SMALL_CROPS, "starts": 6, "n_steps": 60, "refinement_steps": 250},
     "thorough": {**_SMALL_CROPS, "starts": 30, "n_steps": 100, "committee": 5},
     "as-published": {
         "n_steps": 150,

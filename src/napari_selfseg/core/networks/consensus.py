@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_selfseg.core.networks.confidence import HALO, ConfidenceNetwork
@@ -82,6 +84,11 @@ class Consensus(nn.Module):
             one = of_member[:, self.channels[place]]
             heard.append(1 - one if self.inverted[place] != self.inverted[0] else one)
         return torch.stack(heard, 1)
+
+    def object_of(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the object's one of predicted maps (K, M, N), high on objects."""
+        drawn: NDArray[np.float32] = maps[int(self.channels[0])]
+        return 1 - drawn if bool(self.inverted[0]) else drawn
 
     def problem(self) -> str:
         """Say what is wrong with numbers that came from a file; "" if nothing is."""

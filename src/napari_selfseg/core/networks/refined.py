@@ -1,0 +1,118 @@
+"""The consensus of tiny networks, and the larger network that learned from what they agree on."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, pad
+
+from napari_selfseg.core.networks.consensus import Consensus
+from napari_selfseg.core.networks.unet import UNet
+
+MOST_SHRINKING = 16
+
+
+class Refined(nn.Module):
+    """Map a tile (B, C, M, N) in 0..1 to K confidence maps (B, K, M, N) in 0..1.
+
+    The maps are those of the consensus; once the larger network (the pupil) has learned, the
+    object's map is the pupil's. The pupil looks at the image ``shrink`` times smaller.
+
+    Parameters
+    ----------
+    first : Consensus
+    n_channels : int
+        C, 1 for grey and 3 for RGB.
+
+    Attributes
+    ----------
+    extras : tuple of str
+        What `with_extras` returns behind the K maps: "doubt", how much the networks disagree
+        about a pixel (twice the standard deviation of their object maps, 0..1), and "depth", how
+        deep inside an object it is, 0 at outlines and 1 at centres (0 everywhere before the
+        pupil has learned).
+    """
+
+    extras: ClassVar[tuple[str, ...]] = ("doubt", "depth")
+    shrink: Tensor
+    has_learned: Tensor
+
+    def __init__(self, first: Consensus, n_channels: int = 3) -> None:
+        super().__init__()
+        self.first, self.pupil = first, UNet(n_channels)
+        self.register_buffer("shrink", torch.ones((), dtype=torch.int64))
+        self.register_buffer("has_learned", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def n_confidence_maps(self) -> int:
+        """K, how many maps come out."""
+        return self.first.n_confidence_maps
+
+    @property
+    def object_map(self) -> tuple[int, bool] | None:
+        """Which map the pupil draws and whether the object is where it is low; None: no map yet."""
+        if not bool(self.has_learned):
+            return None
+        return int(self.first.channels[0]), bool(self.first.inverted[0])
+
+    @property
+    def alignment(self) -> int:
+        """Pieces of an image give what the whole gives if they begin at multiples of this (px)."""
+        return self.pupil.alignment * int(self.shrink)
+
+    @property
+    def halo(self) -> int:
+        """How far one output pixel sees, in px on each side."""
+        return max(self.first.halo, (self.pupil.halo + 1) * int(self.shrink))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, M, N) to (B, K, M, N)."""
+        return self.with_extras(x)[:, : self.n_confidence_maps]
+
+    def with_extras(self, x: Tensor) -> Tensor:
+        """Map (B, C, M, N) to (B, K + 2, M, N): the maps, the doubt and the depth."""
+        maps = self.first.members[0](x)
+        voices = self.first.objects(x, maps)
+        depth = torch.zeros_like(voices[:, 0])
+        drawn = voices.mean(1)
+        if bool(self.has_learned):
+            drawn, depth = torch.sigmoid(self.scores(x)).unbind(1)
+            if bool(self.first.inverted[0]):
+                drawn = 1 - drawn
+            voices = torch.cat([voices, drawn.unsqueeze(1)], 1)
+        doubt = 2 * voices.std(1, correction=0)
+        maps = maps.index_copy(1, self.first.channels[:1], drawn.unsqueeze(1))
+        return torch.cat([maps, doubt.unsqueeze(1), depth.unsqueeze(1)], 1)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Return the pupil's scores at full size, (B, 2, M, N): object and depth, as logits."""
+        shrink = int(self.shrink)
+        if shrink == 1:
+            scores: Tensor = self.pupil(x)
+            return scores
+        rows, columns = x.shape[-2:]
+        # a rest that does not fill a square of the smaller image is filled up with its edge
+        x = pad(x, (0, -columns % shrink, 0, -rows % shrink), mode="replicate")
+        small = self.pupil(avg_pool2d(x, shrink))
+        large = interpolate(small, x.shape[-2:], mode="bilinear", align_corners=False)
+        return large[..., :rows, :columns]
+
+    def learned(self, shrink: int) -> None:
+        """Say that the pupil has learned, on images that many times smaller."""
+        self.shrink.fill_(shrink)
+        self.has_learned.fill_(True)
+
+    def problem(self) -> str:
+        """Say what is wrong with numbers that came from a file; "" if nothing is."""
+        if not 1 <= int(self.shrink) <= MOST_SHRINKING:
+            return f"it shrinks images {int(self.shrink)} times"
+        return self.first.problem()
+
+    def folded(self) -> Refined:
+        """Return a copy for prediction only (see `ConfidenceNetwork.folded`)."""
+        copy = deepcopy(self)
+        copy.first, copy.pupil = self.first.folded(), self.pupil.folded()
+        return copy.eval().requires_grad_(False)

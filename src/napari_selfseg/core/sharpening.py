@@ -1,0 +1,49 @@
+"""The edges of a learned map, from the stain of the tile itself."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_selfseg.core.cues import MOST, clearest_cue
+from napari_selfseg.core.images.evidence import Stain
+
+WEIGHT = 2.0  # of the cue's margin; as the next two, chosen on training tiles (docs/results.md)
+SHIFT = 0.5  # of the logit: what is learned and what is stained both reach a little too far
+FARTHEST = 1.5  # standard deviations that a pixel's stain can speak for or against it
+LEAST = 1e-3  # confidence; nearer to 0 or 1 nothing would change it
+LARGEST_TILE = 30_000_000  # px; the stain of larger tiles does not fit into memory at once
+
+
+def sharpened(
+    confidence: NDArray[np.float32], stain: Stain, um_per_px: float | None
+) -> NDArray[np.float32]:
+    """Return a map of objects whose edges follow the stain.
+
+    A network that sees half the resolution knows what is an object but not to the pixel where it
+    ends; the clearest cue of the tile knows it the other way round. Their evidence is added, as
+    logits.
+
+    Parameters
+    ----------
+    confidence : ndarray of float32, shape (M, N)
+        In 0..1, high on objects, from a network.
+    stain : Stain
+        Of the same tile.
+    um_per_px : float or None
+        Microns per pixel; None: unknown.
+
+    Returns
+    -------
+    ndarray of float32, shape (M, N)
+        In 0..1; one half is where objects end, 0 where there is no tissue. Tiles beyond 30
+        megapixels are returned as they are.
+    """
+    if confidence.size > LARGEST_TILE:
+        return confidence
+    margin = clearest_cue(stain, um_per_px).margin
+    is_tissue = margin > -MOST  # glass and pen have no more than the least
+    margin = np.clip(margin, -FARTHEST, FARTHEST)
+    clipped = np.clip(confidence, LEAST, 1 - LEAST)
+    logit = np.log(clipped / (1 - clipped)) + np.float32(WEIGHT) * margin - np.float32(SHIFT)
+    return np.asarray(is_tissue / (1 + np.exp(-logit)), dtype=np.float32)
