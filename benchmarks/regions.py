@@ -28,7 +28,7 @@ from scipy import ndimage
 from benchmarks.datasets import TestImage, images_of
 from benchmarks.tables import markdown_table
 from napari_selfseg.core.images.stain import haematoxylin
-from napari_selfseg.core.methods.settings import RegionSettings
+from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.metrics import dice, object_dice
 from napari_selfseg.core.regions import class_at, mask_of_class, region_labels
 from napari_selfseg.session.run import Finished, TrainingRequest, TrainingRun

@@ -9,7 +9,8 @@ import pytest
 from tests.drawn_regions import GLAND, drawn_regions
 
 from napari_selfseg.core.images.tile import Tile
-from napari_selfseg.core.methods.settings import PatchContrastSettings, RegionSettings
+from napari_selfseg.core.methods.region_settings import RegionSettings
+from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.regions import RegionLabelSettings, mask_of_class
 from napari_selfseg.session.provenance import preset_of
 from napari_selfseg.session.reopened import is_tile_of, region_result_of

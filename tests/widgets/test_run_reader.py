@@ -12,11 +12,8 @@ from tests.drawn_regions import drawn_regions
 from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.images.reading import tile_from_array
 from napari_selfseg.core.instances import label_image
-from napari_selfseg.core.methods.settings import (
-    PatchContrastSettings,
-    RegionSettings,
-    preset_settings,
-)
+from napari_selfseg.core.methods.region_settings import RegionSettings
+from napari_selfseg.core.methods.settings import PatchContrastSettings, preset_settings
 from napari_selfseg.core.regions import mask_of_class
 from napari_selfseg.session.run import TrainingRequest, TrainingRun
 from napari_selfseg.session.store import StoreError, save_region_run, save_run

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from qtpy.QtWidgets import QDoubleSpinBox
 
+from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.methods.settings import (
     PRESETS,
     PatchContrastSettings,
-    RegionSettings,
     TrainingSettings,
     preset_settings,
 )

@@ -8,11 +8,8 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_selfseg.core.methods import TrainingStep
-from napari_selfseg.core.methods.settings import (
-    PatchContrastSettings,
-    RegionSettings,
-    preset_settings,
-)
+from napari_selfseg.core.methods.region_settings import RegionSettings
+from napari_selfseg.core.methods.settings import PatchContrastSettings, preset_settings
 from napari_selfseg.session.updates import Progress
 from napari_selfseg.widgets.style import duration
 from napari_selfseg.widgets.training_panel import OWN_SETTINGS, TrainingPanel

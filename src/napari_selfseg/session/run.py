@@ -11,11 +11,8 @@ from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.images.tissue import check_content, check_tissue
 from napari_selfseg.core.instances import DEFAULT_SCALE
 from napari_selfseg.core.methods import METHODS, TrainingStep
-from napari_selfseg.core.methods.settings import (
-    PatchContrastSettings,
-    RegionSettings,
-    TrainingSettings,
-)
+from napari_selfseg.core.methods.region_settings import RegionSettings
+from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 from napari_selfseg.session.clock import RunClock
 from napari_selfseg.session.finishing import Ending, finish
 from napari_selfseg.session.preview import LivePreview

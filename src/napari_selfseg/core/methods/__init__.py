@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from napari_selfseg.core.methods.settings import (
-    PatchContrastSettings,
-    RegionSettings,
-    TrainingSettings,
-)
+from napari_selfseg.core.methods.region_settings import RegionSettings
+from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from torch import nn

@@ -21,7 +21,8 @@ from napari_selfseg.core.instances import DEFAULT_SCALE
 from napari_selfseg.core.learning.training import TrainingData, choose_device, never
 from napari_selfseg.core.memory import is_out_of_memory, keep_freed_memory
 from napari_selfseg.core.methods import TrainingStep
-from napari_selfseg.core.methods.settings import RegionSettings, TrainingSettings
+from napari_selfseg.core.methods.region_settings import RegionSettings
+from napari_selfseg.core.methods.settings import TrainingSettings
 from napari_selfseg.core.networks.region_network import RegionNetwork
 from napari_selfseg.core.prediction import pieces, predict_region
 
