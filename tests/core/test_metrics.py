@@ -165,3 +165,9 @@ def test_an_image_agrees_with_itself_however_it_is_numbered(a, numbers):
     scores = compare(renumbered, a)
     assert [scores[k] for k in ("dice", "aji", "pq", "sq", "rq", "object_dice")] == [1] * 6
     assert scores["n_predicted"] == scores["n_reference"]
+
+
+def test_masks_are_taken_as_one_object():
+    mask, reference = PREDICTED > 0, REFERENCE > 0
+    as_numbers = compare(mask.astype(np.uint8), reference.astype(np.uint8))
+    assert compare(mask, reference) == as_numbers

@@ -7,13 +7,16 @@ import shutil
 import numpy as np
 import pytest
 from napari.layers import Layer
+from tests.drawn_regions import drawn_regions
 
 from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.images.reading import tile_from_array
 from napari_selfseg.core.instances import label_image
+from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.methods.settings import PatchContrastSettings, preset_settings
+from napari_selfseg.core.regions import mask_of_class
 from napari_selfseg.session.run import TrainingRequest, TrainingRun
-from napari_selfseg.session.store import StoreError, save_run
+from napari_selfseg.session.store import StoreError, save_region_run, save_run
 from napari_selfseg.widgets.image_layers import image_layers, um_per_px_of
 from napari_selfseg.widgets.run_reader import get_run_reader
 
@@ -81,3 +84,23 @@ def test_a_damaged_run_gets_one_sentence(copy):
     (copy / "settings.json").write_text("{")
     with pytest.raises(StoreError):
         read(copy)
+
+
+def test_regions_come_back_with_their_names_colours_and_objects(tmp_path):
+    rgb, _ = drawn_regions()
+    tile = tile_from_array(rgb, um_per_px=1.0, name="drawn", rgb=True)
+    request = TrainingRequest((tile,), RegionSettings(device="cpu"), "regions")
+    *_, finished = TrainingRun(request).updates()
+    result = finished.result.renamed(1, "gland").with_structure(1, "one click")
+    labels = result.labels()
+    objects = mask_of_class(labels, 1, 1.0)
+    save_region_run(result, tmp_path / "run", labels, None, objects)
+    classes, glands = read(tmp_path / "run")
+    np.testing.assert_array_equal(classes.data, labels)
+    np.testing.assert_array_equal(glands.data, objects)
+    assert (classes.name, glands.name) == ("run regions", "run gland")
+    assert list(classes.features["class"]) == ["", "gland", "region 2", "background"]
+    assert len({tuple(classes.get_color(k)) for k in (1, 2, 3)}) == 3
+    assert um_per_px_of(classes) == pytest.approx(1.0)
+    assert not classes.visible
+    assert glands.visible

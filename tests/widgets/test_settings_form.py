@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from qtpy.QtWidgets import QDoubleSpinBox
 
+from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.methods.settings import (
     PRESETS,
     PatchContrastSettings,
@@ -104,3 +105,14 @@ def test_the_methods_own_fields_come_first(qtbot):
     own, common = form.widget_of("n_confidence_maps"), form.widget_of("seed")
     assert own.y() < common.y()
     assert set(TrainingSettings.model_fields) < set(PatchContrastSettings.model_fields)
+
+
+def test_what_changes_nothing_is_not_asked(qtbot):
+    form = SettingsForm(RegionSettings)
+    qtbot.addWidget(form)
+    assert form.settings() == RegionSettings()
+    for name in RegionSettings.unused:
+        with pytest.raises(KeyError):
+            form.widget_of(name)
+    form.widget_of("detail_um").setValue(0.1)  # the box stays in its range
+    assert form.settings().detail_um == 0.5

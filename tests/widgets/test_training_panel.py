@@ -8,6 +8,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_selfseg.core.methods import TrainingStep
+from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.methods.settings import PatchContrastSettings, preset_settings
 from napari_selfseg.session.updates import Progress
 from napari_selfseg.widgets.style import duration
@@ -213,3 +214,48 @@ def test_the_curves_open_with_the_training(panel):
     panel.show_finished("Done.", 5)
     assert not panel.curves.isVisible()
     assert panel.curves_fold.isVisible()
+
+
+# ---- objects or regions
+
+
+def test_regions_have_their_own_form_and_no_presets(panel, qtbot):
+    modes = []
+    panel.mode_changed.connect(modes.append)
+    click(qtbot, panel.mode_switch.buttons["regions"])
+    assert (panel.mode, panel.method, modes) == ("regions", "regions", ["regions"])
+    assert panel.settings() == RegionSettings()
+    qtbot.waitUntil(panel.form.widget_of("n_classes").isVisible)  # Qt shows it a moment later
+    assert not panel.form.widget_of("seed").isVisible()  # under Advanced
+    assert not panel.preset_buttons["quick"].isVisible()
+    assert "seconds" in panel.mode_hint.text()
+    panel.form.widget_of("n_classes").setValue(5)
+    assert panel.settings().n_classes == 5
+    assert panel.changed_note.text() == ""
+    click(qtbot, panel.mode_switch.buttons["regions"])
+    assert panel.settings().n_classes == 5  # the same mode again changes nothing
+
+
+def test_back_to_objects_is_as_it_was(panel, qtbot):
+    click(qtbot, panel.mode_switch.buttons["regions"])
+    click(qtbot, panel.mode_switch.buttons["objects"])
+    assert panel.settings() == preset_settings("standard")
+    assert panel.preset_buttons["quick"].isVisible()
+    assert panel.mode_hint.text() == ""
+
+
+def test_the_mode_cannot_change_while_it_learns(panel):
+    panel.show_started()
+    assert not panel.mode_switch.isEnabled()
+    panel.show_finished("Done.", None)
+    assert panel.mode_switch.isEnabled()
+
+
+def test_a_stored_run_brings_its_mode(panel):
+    panel.load(RegionSettings(n_classes=6), "regions")
+    assert panel.mode == "regions"
+    assert panel.mode_switch.buttons["regions"].isChecked()
+    assert panel.settings().n_classes == 6
+    panel.load(PatchContrastSettings(n_steps=77), "patch-contrast")
+    assert panel.mode == "objects"
+    assert panel.settings().n_steps == 77

@@ -68,8 +68,9 @@ def settings_from(options: argparse.Namespace) -> TrainingSettings:
         name = name.strip().replace("-", "_")
         if not equals:
             raise UserMistake(f"--set needs NAME=VALUE, but was given {change!r}.")
-        if name not in kind.model_fields:
-            close = difflib.get_close_matches(name, kind.model_fields, n=1)
+        known = [field for field in kind.model_fields if field not in kind.unused]
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {_listed(kind)}."
             raise UserMistake(f"There is no setting {name!r}; {hint}")
         changes[name] = None if value.strip().lower() in ("none", "null") else value.strip()
@@ -100,4 +101,4 @@ def check_device(name: str | None) -> None:
 
 
 def _listed(kind: type[TrainingSettings]) -> str:
-    return ", ".join(kind.model_fields)
+    return ", ".join(field for field in kind.model_fields if field not in kind.unused)

@@ -1,11 +1,17 @@
-"""Where the results of ``segment`` go, checked before anything is computed."""
+"""Where the results of ``segment`` go, checked before anything is computed, and what is told."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from napari_selfseg.cli.console import UserMistake
 from napari_selfseg.cli.images import distinct_names
+
+if TYPE_CHECKING:
+    from napari_selfseg.core.images.tile import Tile
+    from napari_selfseg.session.store import StoredRegions, StoredRun
 
 LABEL_SUFFIXES, CONFIDENCE_SUFFIXES = (".tif", ".tiff", ".png"), (".tif", ".tiff")
 
@@ -51,3 +57,37 @@ def _confidence_place(confidence: Path | None, n_files: int, name: str) -> Path 
     if confidence.suffix.lower() not in CONFIDENCE_SUFFIXES:
         raise UserMistake(f"Confidence is written as .tif, but --confidence is {confidence.name}.")
     return confidence
+
+
+def write_provenance(
+    place: Path,
+    stored: StoredRun | StoredRegions,
+    how: dict[str, Any],
+    image: dict[str, Any],
+    anonymous: bool,
+) -> None:
+    """Write, beside the labels, how they were made, of which image and with which run."""
+    from napari_selfseg.session.label_files import written_beside
+    from napari_selfseg.session.provenance import NOTICE, anonymised
+
+    provenance = {
+        "program": "napari-selfseg",
+        "notice": NOTICE,
+        "labels_used": stored.provenance.get("labels_used", "none"),
+        **how,
+        "image": {**image, "name": "image"} if anonymous else image,
+        "run": anonymised(stored.provenance) if anonymous else dict(stored.provenance),
+    }
+    text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
+    with written_beside(place.with_suffix(".provenance.json")) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def scale_notes(stored: StoredRun | StoredRegions, tile: Tile) -> list[str]:
+    """Say what is assumed of a tile whose scale nobody knows."""
+    if stored.model.um_per_px is not None and tile.um_per_px is None:
+        return [
+            f"microns per pixel unknown, taken as the run's {stored.model.um_per_px:g} "
+            "(--um-per-px says otherwise)."
+        ]
+    return []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ from napari_selfseg.cli.options import (
     add_scale,
     check_device,
 )
-from napari_selfseg.cli.places import Places, result_places
+from napari_selfseg.cli.places import Places, result_places, scale_notes, write_provenance
+from napari_selfseg.cli.regions import RegionsWanted, segmented_regions
 from napari_selfseg.session.warmup import available_cores
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from napari_selfseg.core.channels import ChannelChoice
     from napari_selfseg.core.images.tile import Tile
     from napari_selfseg.core.instances import LabelSettings
-    from napari_selfseg.session.store import StoredRun
+    from napari_selfseg.session.store import StoredRegions, StoredRun
 
 
 def add_to(commands: Any) -> None:
@@ -70,6 +71,12 @@ def add_to(commands: Any) -> None:
         choices=("normal", "inverted"),
         help="inverted: objects are where the map is low",
     )
+    parser.add_argument(
+        "--class",
+        dest="wanted_class",
+        metavar="N",
+        help="of a run in regions mode: one class, by number or name, as numbered objects",
+    )
     add_device(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     add_anonymous(parser)
@@ -80,12 +87,20 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Segment every image, write its labels at once, and print what came out."""
     from napari_selfseg.core.images.tile import TileError
+    from napari_selfseg.session.store import StoredRegions
 
     files = image_files(options.images)
     confidence = None if options.confidence is None else Path(options.confidence)
     places = result_places(files, Path(options.out), confidence, options.overwrite)
     stored = _opened(options.stored)
-    choice = _choice(options, stored)
+    if isinstance(stored, StoredRegions):
+        wanted = RegionsWanted.by(options, stored)
+        how = wanted.described()
+        segmented = partial(segmented_regions, stored=stored, wanted=wanted, options=options)
+    else:
+        choice = _choice(options, stored)
+        how = _described(choice)
+        segmented = partial(_segmented, stored=stored, choice=choice, options=options)
     check_device(options.device)
     _to_device(stored, options.device)
     done: list[dict[str, Any]] = []
@@ -99,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
             left = seconds / number * (len(files) - number) if number else None
             bar.update(number, len(files), "Segmenting", left)
             try:
-                told = _segmented(file, places[file], stored, choice, options, bar.say, stop.asked)
+                told = segmented(file, places[file], say=bar.say, should_stop=stop.asked)
             except TileError as error:
                 bar.say(f"{file.name}: {error}")
                 failed.append(file.name)
@@ -110,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
         bar.update(len(done), len(files), "Segmenting")
         bar.close()
         interrupted = was_interrupted()
-    _print(options, stored, choice, done, failed, time.perf_counter() - start)
+    _print(options, stored, how, done, failed, time.perf_counter() - start)
     if interrupted:
         return INTERRUPTED
     return MISTAKE if failed else DONE
@@ -129,7 +144,7 @@ class _Stop:
         return self._asked
 
 
-def _opened(folder: str) -> StoredRun:
+def _opened(folder: str) -> StoredRun | StoredRegions:
     from napari_selfseg.session.store import StoreError, load_run
     from napari_selfseg.session.warmup import quiet_openmp
 
@@ -142,6 +157,8 @@ def _opened(folder: str) -> StoredRun:
 
 def _choice(options: argparse.Namespace, stored: StoredRun) -> ChannelChoice:
     """Return the run's map and polarity, or those of the command line."""
+    if options.wanted_class is not None:
+        raise UserMistake("--class is for runs in regions mode; this one finds objects.")
     choice = stored.choice
     if options.channel is not None:
         n_maps = int(getattr(stored.settings, "n_confidence_maps", 1))
@@ -155,7 +172,15 @@ def _choice(options: argparse.Namespace, stored: StoredRun) -> ChannelChoice:
     return choice
 
 
-def _to_device(stored: StoredRun, name: str | None) -> None:
+def _described(choice: ChannelChoice) -> dict[str, Any]:
+    return {
+        "channel": choice.channel,
+        "polarity": "inverted" if choice.inverted else "normal",
+        "channel_chosen_by": choice.how,
+    }
+
+
+def _to_device(stored: StoredRun | StoredRegions, name: str | None) -> None:
     import torch
 
     from napari_selfseg.core.learning.training import choose_device
@@ -184,7 +209,7 @@ def _segmented(
 
     start = time.perf_counter()
     tile = read_tile(file, um_per_px=options.um_per_px)
-    for note in (*tile.notes, *_scale_notes(stored, tile)):
+    for note in (*tile.notes, *scale_notes(stored, tile)):
         say(f"{file.name}: {note}")
     try:
         prediction = prediction_of_tile(stored.model, tile, should_stop)
@@ -210,7 +235,7 @@ def _segmented(
         "label_settings": settings.model_dump(mode="json"),
     }
     write_labels(places[0], labels, tile.um_per_px)
-    _write_provenance(places[0], stored, choice, told, options.anonymous)
+    write_provenance(places[0], stored, _described(choice), told, options.anonymous)
     if places[1] is not None:
         write_confidence(places[1], confidence, tile.um_per_px)
     return {
@@ -219,15 +244,6 @@ def _segmented(
         "confidence": None if places[1] is None else str(places[1]),
         "seconds": round(time.perf_counter() - start, 3),
     }
-
-
-def _scale_notes(stored: StoredRun, tile: Tile) -> list[str]:
-    if stored.model.um_per_px is not None and tile.um_per_px is None:
-        return [
-            f"microns per pixel unknown, taken as the run's {stored.model.um_per_px:g} "
-            "(--um-per-px says otherwise)."
-        ]
-    return []
 
 
 def _label_settings(
@@ -249,32 +265,10 @@ def _label_settings(
     return settings.model_copy(update={"instances": False}) if binary else settings
 
 
-def _write_provenance(
-    place: Path, stored: StoredRun, choice: ChannelChoice, image: dict[str, Any], anonymous: bool
-) -> None:
-    """Write, beside the labels, the image they are of and the run they come from."""
-    from napari_selfseg.session.label_files import written_beside
-    from napari_selfseg.session.provenance import NOTICE, anonymised
-
-    provenance = {
-        "program": "napari-selfseg",
-        "notice": NOTICE,
-        "labels_used": stored.provenance.get("labels_used", "none"),
-        "channel": choice.channel,
-        "polarity": "inverted" if choice.inverted else "normal",
-        "channel_chosen_by": choice.how,
-        "image": {**image, "name": "image"} if anonymous else image,
-        "run": anonymised(stored.provenance) if anonymous else dict(stored.provenance),
-    }
-    text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
-    with written_beside(place.with_suffix(".provenance.json")) as beside:
-        beside.write_text(text, encoding="utf-8")
-
-
 def _print(
     options: argparse.Namespace,
-    stored: StoredRun,
-    choice: ChannelChoice,
+    stored: StoredRun | StoredRegions,
+    how: dict[str, Any],
     done: list[dict[str, Any]],
     failed: list[str],
     seconds: float,
@@ -283,8 +277,7 @@ def _print(
         print_json(
             {
                 "run": str(options.stored),
-                "channel": choice.channel,
-                "polarity": "inverted" if choice.inverted else "normal",
+                **how,
                 "labels_used": stored.provenance.get("labels_used", "none"),
                 "images": done,
                 "failed": failed,
@@ -293,9 +286,13 @@ def _print(
         )
         return
     for image in done:
+        if "classes" in image:
+            shares = ", ".join(f"{c['name']} {c['share']:.1%}" for c in image["classes"])
+            print(f"{image['labels']}: {shares}")
+            continue
         objects = "" if image["objects"] is None else f"{image['objects']} objects, "
         expected = ""
-        if image["quality"] is not None:
+        if image.get("quality") is not None:
             quality = image["quality"]
             expected = f", expected Dice {quality['expected_dice']:.2f} ± {quality['spread']:.2f}"
         print(f"{image['labels']}: {objects}{image['foreground']:.1%} of the pixels{expected}")

@@ -27,12 +27,14 @@ from napari_selfseg.cli.options import (
     check_device,
     settings_from,
 )
+from napari_selfseg.cli.regions import save_regions, summary_of_regions, told_of_regions
 from napari_selfseg.core.methods.settings import PRESETS
 from napari_selfseg.session.warmup import available_cores
 
 if TYPE_CHECKING:
     from napari_selfseg.core.images.tile import Tile
     from napari_selfseg.core.methods.settings import TrainingSettings
+    from napari_selfseg.session.region_result import RegionResult
     from napari_selfseg.session.result import RunResult
     from napari_selfseg.session.run import TrainingRequest
 
@@ -56,7 +58,12 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--out", required=True, metavar="RUN", help="folder for the run")
     parser.add_argument("--method", choices=sorted(METHODS), default="patch-contrast")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="standard")
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="standard",
+        help="how long patch-contrast learns; regions has no presets",
+    )
     add_scale(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="same seed, same result")
     add_device(parser)
@@ -100,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
 
 def train(
     tiles: Sequence[Tile], settings: TrainingSettings, method: str = "patch-contrast"
-) -> tuple[RunResult, bool]:
+) -> tuple[RunResult | RegionResult, bool]:
     """Train with a progress bar; return the result and whether the user interrupted it.
 
     Raises
@@ -139,22 +146,32 @@ def train(
     return result, interrupted
 
 
-def save(result: RunResult, out: str | Path, anonymous: bool, overwrite: bool = False) -> None:
+def save(
+    result: RunResult | RegionResult, out: str | Path, anonymous: bool, overwrite: bool = False
+) -> None:
     """Store a run with the label image of its tile."""
+    from napari_selfseg.session.region_result import RegionResult
     from napari_selfseg.session.store import save_run
 
+    if isinstance(result, RegionResult):
+        save_regions(result, out, anonymous, overwrite)
+        return
     label_settings = result.suggested_label_settings()
     labels = result.labels(label_settings)
     save_run(result, out, labels, label_settings, anonymous=anonymous, overwrite=overwrite)
 
 
-def summary(result: RunResult) -> dict[str, Any]:
+def summary(result: RunResult | RegionResult) -> dict[str, Any]:
     """Return what ``train --json`` prints, without the place of the run.
 
     ``score`` is the agreement of the chosen map with the stain, 0..1, by which step, map and
     polarity were chosen; ``separation`` and ``entropy`` are means of the last ten steps up to
     the one that was kept. None of them has seen a label.
     """
+    from napari_selfseg.session.region_result import RegionResult
+
+    if isinstance(result, RegionResult):
+        return summary_of_regions(result)
     provenance = result.provenance
     return {
         "seconds": round(result.seconds, 3),
@@ -179,8 +196,12 @@ def summary(result: RunResult) -> dict[str, Any]:
     }
 
 
-def told(result: RunResult) -> str:
+def told(result: RunResult | RegionResult) -> str:
     """Return the same in words."""
+    from napari_selfseg.session.region_result import RegionResult
+
+    if isinstance(result, RegionResult):
+        return told_of_regions(result)
     values = summary(result)
     learned, threshold = values["scores"]["learned"], values["scores"]["threshold"]
     better = "the learned labels" if result.recommended == "learned" else result.threshold.title

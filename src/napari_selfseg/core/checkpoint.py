@@ -130,9 +130,6 @@ def load_model(folder: str | Path) -> TrainedModel:
     """
     import torch
 
-    from napari_selfseg.core.networks.consensus import Consensus
-    from napari_selfseg.core.networks.refined import Refined
-
     folder = Path(folder)
     told = read_settings(folder)
     entry, settings = _settings_of(told, folder)
@@ -143,7 +140,8 @@ def load_model(folder: str | Path) -> TrainedModel:
     if problem:
         raise CheckpointError(f"The weights in {folder.name} do not fit its settings: {problem}.")
     network.load_state_dict(state)
-    problem = network.problem() if isinstance(network, Consensus | Refined) else ""
+    check = getattr(network, "problem", None)  # of those whose numbers can be out of range
+    problem = check() if check is not None else ""
     if problem:
         raise CheckpointError(f"The weights in {folder.name} are damaged: {problem}.")
     # the layout it was trained in: another one rounds differently

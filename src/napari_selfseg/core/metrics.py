@@ -212,6 +212,8 @@ def _overlaps(predicted: LabelImage, reference: LabelImage) -> _Overlaps:
 def _numbered(labels: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Return the labels as numbers 1..n without gaps, flat, and the areas of 1..n."""
     flat = labels.ravel()
+    if flat.dtype == bool:
+        flat = flat.astype(np.uint8)  # as an index it would be a mask
     if flat.size and int(flat.max()) > 4 * flat.size:  # too sparse for a table of all numbers
         _, flat = np.unique(np.append(flat, 0), return_inverse=True)
         flat = flat[:-1]

@@ -55,7 +55,8 @@ def predict_region(
     Parameters
     ----------
     network : nn.Module
-        Maps (1, C, m, n) to (1, K, m, n); its device is used, its mode is restored.
+        Maps (1, C, m, n) to (1, K, m, n); its device is used, its mode is restored. Its
+        attributes ``halo`` and ``alignment`` (px, 0 and 1 without them) are honoured.
     tile : Tile
         Shape (M, N), C channels.
     rows, columns : slice

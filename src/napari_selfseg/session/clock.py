@@ -10,6 +10,7 @@ from napari_selfseg.session.updates import Progress
 
 if TYPE_CHECKING:
     from napari_selfseg.core.learning.convergence import ConvergenceMonitor
+    from napari_selfseg.session.region_finishing import RegionWatch
 
 UPDATE_EVERY = 0.1  # s between two progress updates
 MEASURING_SPEED = 3  # steps before the remaining time is told
@@ -40,7 +41,7 @@ class RunClock:
         return time.perf_counter() - self._told >= UPDATE_EVERY
 
     def progress(
-        self, steps: list[TrainingStep], monitor: ConvergenceMonitor, phase: str
+        self, steps: list[TrainingStep], monitor: ConvergenceMonitor | RegionWatch, phase: str
     ) -> Progress:
         """Return the update with the steps that were not told yet."""
         new, self._n_told = tuple(steps[self._n_told :]), len(steps)

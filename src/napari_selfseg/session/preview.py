@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 PIECE = 256  # px
-HALO = 24  # px; less than the network sees: a preview may be slightly off at its seams
+HALO = 24  # px; less than most networks see: a preview may be slightly off at its seams
 TIME_SHARE = 0.05  # of the training's time, after the first picture
 
 
@@ -54,14 +54,21 @@ class LivePreview:
         """Whether a piece may be predicted now, ``seconds`` after the start."""
         return self._first_round != 0 or self._spent <= TIME_SHARE * seconds
 
-    def piece(self, network: nn.Module, choice: ChannelChoice, step: int) -> Preview:
-        """Predict the next piece of the visible field, nearest to its centre first."""
+    def piece(self, network: nn.Module, choice: ChannelChoice | None, step: int) -> Preview:
+        """Predict the next piece of the visible field, nearest to its centre first.
+
+        Without a choice the classes are shown, as all maps together are the result.
+        """
         from napari_selfseg.core.prediction import predict_region
 
         start = time.perf_counter()
         rows, columns = self._next()
-        maps = predict_region(network, self.tile, rows, columns, self.image_space, HALO)
-        shown = np.round(confidence_of(maps, choice) * 255).astype(np.uint8)
+        halo = int(getattr(network, "preview_halo", HALO))
+        maps = predict_region(network, self.tile, rows, columns, self.image_space, halo)
+        if choice is None:
+            shown = (maps.argmax(0) + 1).astype(np.uint8)
+        else:
+            shown = np.round(confidence_of(maps, choice) * 255).astype(np.uint8)
         if self._first_round is None:
             self._first_round = len(self._queue) + 1
         if self._first_round:
@@ -69,6 +76,8 @@ class LivePreview:
             self._first_round -= 1
         else:
             self._spent += time.perf_counter() - start
+        if choice is None:
+            return Preview(rows, columns, shown, step, 0, False, n_classes=len(maps))
         return Preview(rows, columns, shown, step, choice.channel, choice.inverted)
 
     def _next(self) -> tuple[slice, slice]:

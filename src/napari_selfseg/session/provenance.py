@@ -18,6 +18,7 @@ from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.methods.settings import PRESETS, PatchContrastSettings, TrainingSettings
 
 NOTICE = "Research use only, not for diagnosis."
+OF_THE_USER = ("seed", "device")  # settings that belong to no preset
 UNKNOWN_SCALE = "unknown, patch in px"
 PACKAGES = (
     "napari-selfseg",
@@ -49,7 +50,7 @@ def build_provenance(
     seconds: float,
     stopped_by: str,
     best_step: int,
-    choice: ChannelChoice,
+    choice: ChannelChoice | None,
     scores: Mapping[str, float],
     notes: Sequence[str],
 ) -> dict[str, Any]:
@@ -70,7 +71,8 @@ def build_provenance(
     stopped_by : str
     best_step : int
         The step the network was kept from.
-    choice : ChannelChoice
+    choice : ChannelChoice or None
+        None where no map is chosen, as all of them are the result.
     scores : mapping
         Label-free scores.
     notes : sequence of str
@@ -89,11 +91,7 @@ def build_provenance(
         "system": f"{platform.system()} {platform.machine()}".strip(),
         "versions": {"python": platform.python_version(), **_package_versions()},
         "tiles": [_described(tile, settings) for tile in tiles],
-        "labels_used": "one click" if choice.how == "one click" else "none",
-        "channel": choice.channel,
-        "polarity": "inverted" if choice.inverted else "normal",
-        "channel_chosen_by": choice.how,
-        "channel_score": float(choice.score),
+        **_described_choice(choice),
         "scores": {name: float(score) for name, score in scores.items()},
         "stopped_by": stopped_by,
         "best_step": best_step,
@@ -129,8 +127,12 @@ def anonymised(provenance: Mapping[str, Any]) -> dict[str, Any]:
 def preset_of(settings: TrainingSettings) -> str:
     """Return the preset these settings come from: its name, "name, changed", or "own".
 
+    "default" are those of a method without presets.
+
     Seed and device are the user's and change no preset.
     """
+    if not settings.has_presets:
+        return "default" if settings == type(settings)(**_of_the_user(settings)) else "own"
     told = settings.model_dump()
     exact: list[str] = []
     close: list[str] = []
@@ -138,12 +140,15 @@ def preset_of(settings: TrainingSettings) -> str:
         if any(told.get(key) != value for key, value in values.items() if key in told):
             continue
         plain = type(settings)(**{k: v for k, v in values.items() if k in told}).model_dump()
-        ours = {"seed", "device"}
-        same = all(told[key] == plain[key] for key in told if key not in ours)
+        same = all(told[key] == plain[key] for key in told if key not in OF_THE_USER)
         (exact if same else close).append(name)
     if exact:
         return exact[0]
     return f"{close[0]}, changed" if close else "own"
+
+
+def _of_the_user(settings: TrainingSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in OF_THE_USER}
 
 
 def without_paths(text: str) -> str:
@@ -157,6 +162,18 @@ def without_paths(text: str) -> str:
 def plain_name(name: str) -> str:
     """Return the name of a tile without folders, should it be a path after all."""
     return PurePosixPath(PureWindowsPath(name).name or name).name or "tile"
+
+
+def _described_choice(choice: ChannelChoice | None) -> dict[str, Any]:
+    if choice is None:
+        return {"labels_used": "none"}
+    return {
+        "labels_used": "one click" if choice.how == "one click" else "none",
+        "channel": choice.channel,
+        "polarity": "inverted" if choice.inverted else "normal",
+        "channel_chosen_by": choice.how,
+        "channel_score": float(choice.score),
+    }
 
 
 def _described(tile: Tile, settings: TrainingSettings) -> dict[str, Any]:

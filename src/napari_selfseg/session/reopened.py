@@ -9,19 +9,20 @@ from typing import Any, get_args
 from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.threshold import threshold_confidence
+from napari_selfseg.session.region_result import RegionResult
 from napari_selfseg.session.result import RunResult, StoppedBy, Suggestion
-from napari_selfseg.session.store import StoredRun
+from napari_selfseg.session.store import StoredRegions, StoredRun
 
 
-def is_tile_of(stored: StoredRun, tile: Tile) -> bool:
+def is_tile_of(stored: StoredRun | StoredRegions, tile: Tile) -> bool:
     """Whether the stored maps were made of exactly these pixels."""
     described = _first_tile(stored.provenance)
-    if stored.prediction is None or stored.prediction.maps.shape[1:] != tile.shape:
+    if stored.maps is None or stored.maps.shape[1:] != tile.shape:
         return False
     return described.get("sha256") == tile.sha256()
 
 
-def name_of_tile(stored: StoredRun) -> str:
+def name_of_tile(stored: StoredRun | StoredRegions) -> str:
     """Return what the tile of a stored run is called."""
     return str(_first_tile(stored.provenance).get("name", "an unknown tile"))
 
@@ -58,11 +59,7 @@ def result_of(stored: StoredRun, tile: Tile) -> RunResult:
         prediction=prediction,
         choice=stored.choice,
         stopped_by=_stopped_by(told),
-        stopped_because=(
-            "Opened from a stored run."
-            if own
-            else f"This run was made on {name_of_tile(stored)}; its model was used on {tile.name}."
-        ),
+        stopped_because=_told(stored, tile, own),
         best_step=best_step_of(stored),
         tile=tile,
         threshold=threshold,
@@ -74,7 +71,43 @@ def result_of(stored: StoredRun, tile: Tile) -> RunResult:
     )
 
 
-def best_step_of(stored: StoredRun) -> int:
+def region_result_of(stored: StoredRegions, tile: Tile) -> RegionResult:
+    """Return the stored regions of a tile; of another tile, what the stored classes are there.
+
+    Raises
+    ------
+    TileError
+        If the model reads another kind of image (grey instead of RGB); one sentence.
+    """
+    own = is_tile_of(stored, tile)
+    maps = stored.maps if own else None
+    if maps is None:
+        from napari_selfseg.core.segmentation import prediction_of_tile
+
+        maps = prediction_of_tile(stored.model, tile).maps
+    told = stored.provenance
+    return RegionResult(
+        model=stored.model,
+        curves=stored.curves,
+        maps=maps,
+        names=stored.names,
+        stopped_by=_stopped_by(told),
+        stopped_because=_told(stored, tile, own),
+        best_step=best_step_of(stored),
+        tile=tile,
+        seconds=_number(told, "seconds"),
+        provenance=told,
+        structure=stored.structure,
+    )
+
+
+def _told(stored: StoredRun | StoredRegions, tile: Tile, own: bool) -> str:
+    if own:
+        return "Opened from a stored run."
+    return f"This run was made on {name_of_tile(stored)}; its model was used on {tile.name}."
+
+
+def best_step_of(stored: StoredRun | StoredRegions) -> int:
     """Return the step whose network was kept; 0 if the run does not say."""
     return int(_number(stored.provenance, "best_step"))
 

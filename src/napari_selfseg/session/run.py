@@ -7,13 +7,16 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from napari_selfseg.core.images.tile import TileError
-from napari_selfseg.core.images.tissue import check_content
+from napari_selfseg.core.images.tile import Tile, TileError
+from napari_selfseg.core.images.tissue import check_content, check_tissue
+from napari_selfseg.core.instances import DEFAULT_SCALE
 from napari_selfseg.core.methods import METHODS, TrainingStep
-from napari_selfseg.core.methods.settings import PatchContrastSettings
+from napari_selfseg.core.methods.region_settings import RegionSettings
+from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 from napari_selfseg.session.clock import RunClock
 from napari_selfseg.session.finishing import Ending, finish
 from napari_selfseg.session.preview import LivePreview
+from napari_selfseg.session.region_finishing import RegionWatch, finish_regions
 from napari_selfseg.session.request import TrainingRequest
 from napari_selfseg.session.result import StoppedBy
 from napari_selfseg.session.updates import Finished, Preview, Progress, Update
@@ -127,12 +130,14 @@ class TrainingRun:
                     f"{tile.name} has {n_rows * n_columns / 1e6:.0f} megapixels; choose the "
                     "visible view or a rectangle of at most 100 megapixels."
                 )
-            if isinstance(settings, PatchContrastSettings):
-                scale = tile.um_per_px
-                try:
-                    check_content(tile, settings.patch_size(scale), settings.stride(scale))
-                except TileError as error:
-                    raise RunError(str(error)) from error
+            try:
+                _check_content(tile, settings)
+            except TileError as error:
+                raise RunError(str(error)) from error
+
+    @property
+    def _finds_regions(self) -> bool:
+        return METHODS[self.request.method].finds == "regions"
 
     @property
     def _image_space(self) -> str:
@@ -156,8 +161,10 @@ class TrainingRun:
         method = METHODS[self.request.method].load()
         data = TrainingData(self.request.tiles, self._image_space)
         network = method.build_model(settings, data.n_channels)
-        monitor = ConvergenceMonitor(StainAgreement(data))
-        monitor.last = monitor.agreement.of(network)  # of chance: never kept as the best
+        monitor: ConvergenceMonitor | RegionWatch = RegionWatch()
+        if not self._finds_regions:
+            monitor = ConvergenceMonitor(StainAgreement(data))
+            monitor.last = monitor.agreement.of(network)  # of chance: never kept as the best
         clock = RunClock(settings.total_steps)
         steps: list[TrainingStep] = []
         stopped_by: StoppedBy = "steps"
@@ -191,22 +198,18 @@ class TrainingRun:
             stopped_by, because = "user", _stopped_by_user(steps, monitor)
         monitor.restore_best(network)
         yield clock.progress(steps, monitor, "Drawing the final map")
-        yield Finished(
-            finish(
-                self.request,
-                network,
-                data,
-                monitor,
-                tuple(steps),
-                Ending(stopped_by, because, str(device), clock.seconds, tuple(self._notes)),
-                self._abandon.is_set,
-            )
-        )
+        ending = Ending(stopped_by, because, str(device), clock.seconds, tuple(self._notes))
+        run = self.request, network, data
+        how = tuple(steps), ending, self._abandon.is_set
+        if isinstance(monitor, RegionWatch):
+            yield Finished(finish_regions(*run, monitor, *how))
+        else:
+            yield Finished(finish(*run, monitor, *how))
 
     def _tell(
         self,
         network: nn.Module,
-        monitor: ConvergenceMonitor,
+        monitor: ConvergenceMonitor | RegionWatch,
         steps: list[TrainingStep],
         clock: RunClock,
     ) -> Iterator[Update]:
@@ -214,8 +217,8 @@ class TrainingRun:
         if clock.is_time_to_tell() or steps[-1].note:
             yield clock.progress(steps, monitor, steps[-1].phase)
         if self._preview is not None and self._preview.is_due(clock.seconds):
-            assert monitor.last is not None
-            yield self._preview.piece(network, monitor.last.choice, steps[-1].step)
+            choice = None if monitor.last is None else monitor.last.choice
+            yield self._preview.piece(network, choice, steps[-1].step)
 
     def _hold(self, clock: RunClock) -> None:
         """Wait while paused."""
@@ -225,7 +228,24 @@ class TrainingRun:
         clock.paused_for += time.perf_counter() - start
 
 
-def _stopped_by_user(steps: list[TrainingStep], monitor: ConvergenceMonitor) -> str:
+def _check_content(tile: Tile, settings: TrainingSettings) -> None:
+    """Raise `TileError` if there is nothing to learn from in a tile."""
+    scale = tile.um_per_px
+    if isinstance(settings, PatchContrastSettings):
+        check_content(tile, settings.patch_size(scale), settings.stride(scale))
+    elif isinstance(settings, RegionSettings):
+        least = settings.least_side(scale or DEFAULT_SCALE)
+        if min(tile.shape) < least:
+            raise TileError(
+                f"{tile.name} has {tile.shape[0]} × {tile.shape[1]} px, but regions of tissue "
+                f"need {least} × {least} px: choose a larger region."
+            )
+        check_tissue(tile)
+
+
+def _stopped_by_user(steps: list[TrainingStep], monitor: ConvergenceMonitor | RegionWatch) -> str:
+    if isinstance(monitor, RegionWatch):
+        return monitor.stopped_by_user(len(steps))
     if not steps:
         return "You stopped before the first step: the network has not learned anything yet."
     if not monitor.best_step:

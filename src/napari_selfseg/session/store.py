@@ -11,8 +11,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from napari_selfseg.core.checkpoint import (
     save_model,
 )
 from napari_selfseg.core.instances import LabelSettings
+from napari_selfseg.core.regions import RegionLabelSettings
 from napari_selfseg.session.curves_file import curves_to_csv
 from napari_selfseg.session.label_files import (
     StoreError,
@@ -35,7 +36,7 @@ from napari_selfseg.session.label_files import (
     write_labels,
 )
 from napari_selfseg.session.provenance import anonymised
-from napari_selfseg.session.stored_run import (
+from napari_selfseg.session.run_files import (
     CONFIDENCE_FILE,
     CURVES_FILE,
     DEPTH_FILE,
@@ -43,19 +44,23 @@ from napari_selfseg.session.stored_run import (
     LABEL_SETTINGS_FILE,
     LABELS_FILE,
     PROVENANCE_FILE,
-    StoredRun,
-    load_run,
+    write_json,
 )
+from napari_selfseg.session.stored_regions import StoredRegions, fill_with_regions
+from napari_selfseg.session.stored_run import StoredRun, load_run
 
 if TYPE_CHECKING:
+    from napari_selfseg.session.region_result import RegionResult
     from napari_selfseg.session.result import RunResult
 
 __all__ = [
     "StoreError",
+    "StoredRegions",
     "StoredRun",
     "check_free",
     "load_run",
     "read_labels",
+    "save_region_run",
     "save_run",
     "write_confidence",
     "write_labels",
@@ -118,11 +123,50 @@ def save_run(
     StoreError
         If the place is taken or cannot be written to; what was there stays.
     """
+    with _run_folder(folder, overwrite) as beside:
+        _fill(beside, result, labels, label_settings, anonymous)
+
+
+def save_region_run(
+    result: RegionResult,
+    folder: str | Path,
+    labels: NDArray[Any] | None = None,
+    label_settings: RegionLabelSettings | None = None,
+    objects: NDArray[Any] | None = None,
+    anonymous: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Store a run in regions mode, as `save_run` does.
+
+    Parameters
+    ----------
+    result : RegionResult
+    folder : path
+    labels : ndarray of integers, shape (M, N), optional
+        The classes of the tile in view.
+    label_settings : RegionLabelSettings, optional
+        What they were made with.
+    objects : ndarray of integers, shape (M, N), optional
+        The objects of the structure that was chosen.
+    anonymous, overwrite : bool
+
+    Raises
+    ------
+    StoreError
+        If the place is taken or cannot be written to; what was there stays.
+    """
+    with _run_folder(folder, overwrite) as beside:
+        fill_with_regions(beside, result, labels, label_settings, objects, anonymous)
+
+
+@contextmanager
+def _run_folder(folder: str | Path, overwrite: bool) -> Iterator[Path]:
+    """Give an empty folder that takes the place of ``folder`` once it is filled."""
     folder = Path(folder)
     check_free(folder, overwrite)
     try:
         with atomic_folder(folder, replace=overwrite) as beside:
-            _fill(beside, result, labels, label_settings, anonymous)
+            yield beside
     except OSError as error:
         raise StoreError(
             f"The run could not be stored in {folder}: {why_not_written(error)}."
@@ -155,13 +199,8 @@ def _fill(
     if label_settings is not None:
         suggested = label_settings == result.suggested_label_settings()
         provenance["label_settings_chosen_by"] = "suggestion" if suggested else "user"
-        _write_json(folder / LABEL_SETTINGS_FILE, label_settings.model_dump(mode="json"))
+        write_json(folder / LABEL_SETTINGS_FILE, label_settings.model_dump(mode="json"))
     if labels is not None and label_settings is not None:
         computed = result.labels(label_settings)
         provenance["labels_as_computed"] = np.array_equal(labels, computed)
-    _write_json(folder / PROVENANCE_FILE, provenance)
-
-
-def _write_json(path: Path, told: Mapping[str, Any]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / PROVENANCE_FILE, provenance)

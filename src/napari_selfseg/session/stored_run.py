@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -21,16 +21,22 @@ from napari_selfseg.core.checkpoint import (
 )
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.core.maps import Prediction
-from napari_selfseg.core.methods import TrainingStep
+from napari_selfseg.core.methods import METHODS, TrainingStep
 from napari_selfseg.core.methods.settings import TrainingSettings
-from napari_selfseg.session.curves_file import curves_from_csv
 from napari_selfseg.session.label_files import StoreError, read_confidence, read_labels
-
-PROVENANCE_FILE, CURVES_FILE = "provenance.json", "curves.csv"
-LABELS_FILE = "result/labels.tif"
-CONFIDENCE_FILE = "result/confidence.tif"
-DOUBT_FILE, DEPTH_FILE = "result/doubt.tif", "result/depth.tif"
-LABEL_SETTINGS_FILE = "result/label_settings.json"
+from napari_selfseg.session.run_files import (
+    CONFIDENCE_FILE,
+    DEPTH_FILE,
+    DOUBT_FILE,
+    LABEL_SETTINGS_FILE,
+    LABELS_FILE,
+    PROVENANCE_FILE,
+    optional,
+    read_curves,
+    read_json,
+    scale_in,
+)
+from napari_selfseg.session.stored_regions import StoredRegions, open_regions
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +68,11 @@ class StoredRun:
     label_settings: LabelSettings | None
 
     @property
+    def maps(self) -> NDArray[np.float16] | None:
+        """The confidence maps of the tile in view, (K, M, N)."""
+        return None if self.prediction is None else self.prediction.maps
+
+    @property
     def settings(self) -> TrainingSettings:
         """What it was trained with."""
         return self.model.settings
@@ -69,11 +80,11 @@ class StoredRun:
     @property
     def um_per_px(self) -> float | None:
         """The scale of the tile in view, in µm/px; None when nobody knew."""
-        return _scale_in(self.provenance)
+        return scale_in(self.provenance)
 
 
-def load_run(folder: str | Path, with_images: bool = True) -> StoredRun:
-    """Open a run folder.
+def load_run(folder: str | Path, with_images: bool = True) -> StoredRun | StoredRegions:
+    """Open a run folder; what it is depends on what the run's method finds.
 
     Parameters
     ----------
@@ -92,15 +103,17 @@ def load_run(folder: str | Path, with_images: bool = True) -> StoredRun:
         model = load_model(folder)
     except CheckpointError as error:
         raise StoreError(str(error)) from error
+    if METHODS[model.method].finds == "regions":
+        return open_regions(folder, told, model, with_images)
     choice = _choice_of(told, getattr(model.settings, "n_confidence_maps", None), folder)
-    provenance = _read_json(folder, PROVENANCE_FILE)
+    provenance = read_json(folder, PROVENANCE_FILE)
     prediction = _prediction(folder, model) if with_images else None
-    labels = _optional(folder / LABELS_FILE, read_labels) if with_images else None
+    labels = optional(folder / LABELS_FILE, read_labels) if with_images else None
     if prediction is not None and labels is not None:
         _check_size(folder, prediction.maps, labels)
     return StoredRun(
         model=model,
-        curves=_read_curves(folder),
+        curves=read_curves(folder),
         provenance=provenance,
         choice=choice,
         prediction=prediction,
@@ -111,10 +124,10 @@ def load_run(folder: str | Path, with_images: bool = True) -> StoredRun:
 
 def _prediction(folder: Path, model: TrainedModel) -> Prediction | None:
     """Read what the model drew; None if the run holds no maps."""
-    maps = _optional(folder / CONFIDENCE_FILE, read_confidence)
+    maps = optional(folder / CONFIDENCE_FILE, read_confidence)
     if maps is None:
         return None
-    doubt, depth = (_optional(folder / name, read_confidence) for name in (DOUBT_FILE, DEPTH_FILE))
+    doubt, depth = (optional(folder / name, read_confidence) for name in (DOUBT_FILE, DEPTH_FILE))
     for extra in (doubt, depth):
         if extra is not None:
             _check_size(folder, maps, extra)
@@ -157,40 +170,6 @@ def _read_label_settings(folder: Path) -> LabelSettings | None:
     if not (folder / LABEL_SETTINGS_FILE).exists():
         return None
     try:
-        return LabelSettings(**_read_json(folder, LABEL_SETTINGS_FILE))
+        return LabelSettings(**read_json(folder, LABEL_SETTINGS_FILE))
     except ValidationError as error:
         raise StoreError(f"The {LABEL_SETTINGS_FILE} of {folder.name} is damaged.") from error
-
-
-def _read_curves(folder: Path) -> tuple[TrainingStep, ...]:
-    try:
-        with (folder / CURVES_FILE).open(encoding="utf-8", newline="") as stream:
-            return curves_from_csv(stream.read())
-    except FileNotFoundError as error:
-        raise StoreError(f"{folder.name} holds no {CURVES_FILE}.") from error
-    except (OSError, ValueError) as error:
-        raise StoreError(f"The {CURVES_FILE} of {folder.name} is damaged.") from error
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        told = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StoreError(f"{folder.name} holds no {name}.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"The {name} of {folder.name} is damaged.") from error
-    if not isinstance(told, dict):
-        raise StoreError(f"The {name} of {folder.name} is damaged.")
-    return told
-
-
-def _optional(path: Path, read: Any) -> Any:
-    return read(path) if path.exists() else None
-
-
-def _scale_in(provenance: Mapping[str, Any]) -> float | None:
-    try:
-        scale = provenance["tiles"][0]["um_per_px"]
-    except (KeyError, IndexError, TypeError):
-        return None
-    return float(scale) if isinstance(scale, int | float) else None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_selfseg.core.methods import TrainingStep
+from napari_selfseg.session.region_result import RegionResult
 from napari_selfseg.session.result import RunResult
 
 
@@ -64,6 +65,8 @@ class Preview:
     channel : int
     inverted : bool
         Which map was taken for the object at that moment.
+    n_classes : int
+        0 for a confidence; else what is shown are the classes 1..K, not 0..255.
     """
 
     rows: slice
@@ -72,13 +75,14 @@ class Preview:
     step: int
     channel: int
     inverted: bool
+    n_classes: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Finished:
     """The last update of a run."""
 
-    result: RunResult
+    result: RunResult | RegionResult
 
 
 Update = Progress | Preview | Finished

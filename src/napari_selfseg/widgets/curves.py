@@ -87,6 +87,10 @@ class LiveCurves(QWidget):
         """Show the counts of the confidence in equal bins over 0..1."""
         self._histogram.show_counts(counts)
 
+    def set_histogram_shown(self, shown: bool) -> None:
+        """Show the histogram, or leave it out where there is no confidence of one object."""
+        self._histogram.setVisible(shown)
+
     def mark(self, step: int, text: str) -> None:
         """Draw a vertical line with a short text at a step ("kept", "stopped")."""
         for plot in self._plots.values():

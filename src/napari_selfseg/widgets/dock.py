@@ -11,13 +11,22 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from napari_selfseg.core.images.tile import TileError
 from napari_selfseg.core.methods.settings import preset_settings
 from napari_selfseg.session.provenance import NOTICE
-from napari_selfseg.session.reopened import best_step_of, is_tile_of, name_of_tile, result_of
-from napari_selfseg.session.store import StoredRun
+from napari_selfseg.session.reopened import (
+    best_step_of,
+    is_tile_of,
+    name_of_tile,
+    region_result_of,
+    result_of,
+)
+from napari_selfseg.session.store import StoredRegions, StoredRun
 from napari_selfseg.session.warmup import DeviceReport, preset_seconds, warm_up
 from napari_selfseg.widgets.background import run_once, stop_on_close
 from napari_selfseg.widgets.export_panel import ExportPanel
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import draw_safely_after_removals, prepare_labels
+from napari_selfseg.widgets.region_control import RegionControl
+from napari_selfseg.widgets.region_panel import RegionPanel
+from napari_selfseg.widgets.region_work import RegionWork
 from napari_selfseg.widgets.result_control import ResultControl
 from napari_selfseg.widgets.result_panel import ResultPanel
 from napari_selfseg.widgets.storing import Storing
@@ -52,9 +61,11 @@ class SelfSegDock(QWidget):
         self._no_tile, self._scroll_to_result = "", False
         self.tile_panel = TilePanel(self._viewer)
         self.training_panel = TrainingPanel(self._viewer)
-        self.result_panel, self.export_panel = ResultPanel(), ExportPanel()
+        self.result_panel, self.region_panel = ResultPanel(), RegionPanel()
+        self.export_panel = ExportPanel()
         self.training = TrainingControl(self._viewer, self.training_panel, self)
         self.results = ResultControl(self._viewer, self.result_panel, self)
+        self.region_results = RegionControl(self._viewer, self.region_panel, self)
         self.storing = Storing(self.export_panel, self)
         self._lay_out()
         self._connect()
@@ -68,6 +79,13 @@ class SelfSegDock(QWidget):
     def work(self) -> TileWork | None:
         """What has been found in the tile that is shown."""
         return self.results.work
+
+    @property
+    def in_mode(self) -> TileWork | RegionWork | None:
+        """What has been found in the tile in the mode that is chosen."""
+        if self.work is None or self.training_panel.mode == "objects":
+            return self.work
+        return self.work.regions
 
     def sizeHint(self) -> QSize:
         """Return a width that leaves room for the image."""
@@ -102,6 +120,7 @@ class SelfSegDock(QWidget):
 
     def _show(self, work: TileWork | None) -> None:
         self.results.show_work(work)
+        self.region_results.show_work(None if work is None else work.regions)
         self.result_section.note.setText("" if work is None else work.tile_view.tile.name)
 
     # ---- learning
@@ -114,16 +133,31 @@ class SelfSegDock(QWidget):
             self.training_panel.show_problem(str(error))
             return
         self._show(work)
-        self.training.start(work, others)
+        self.training.start(self.in_mode, others)
+        if self.training.is_running:
+            for one in (work, work.regions):
+                one.make_way()
 
-    def _on_finished(self, work: TileWork, result: Any) -> None:
-        self._show(work)
+    def _on_finished(self, work: TileWork | RegionWork, result: Any) -> None:
+        self._show(next(one for one in self._works if work in (one, one.regions)))
         work.take_result(result)
         self._scroll_to_result = True
 
+    def _on_mode(self, mode: str) -> None:
+        self.result_panel.setVisible(mode == "objects")
+        self.region_panel.setVisible(mode == "regions")
+        self.results.nucleus_click.stop()
+        self.region_results.structure_click.stop()
+        for panel in (self.result_panel, self.region_panel):
+            panel.set_picking(False)
+        if self.work is not None and self.in_mode.show_again():
+            (self.work.regions if mode == "objects" else self.work).hide()
+        self._on_shown()
+        self._show_seconds()
+
     def _on_shown(self) -> None:
-        self.storing.show_work(self.work)
-        if self._scroll_to_result and self.work is not None and "learned" in self.work.candidates:
+        self.storing.show_work(self.in_mode)
+        if self._scroll_to_result and self.in_mode is not None and self.in_mode.is_shown:
             self._scroll_to_result = False
             QTimer.singleShot(50, self._scroll_to_outcome)  # after the layout has grown
 
@@ -134,6 +168,7 @@ class SelfSegDock(QWidget):
 
     def _set_running(self, running: bool) -> None:
         self.results.set_learning(running)
+        self.region_results.set_learning(running)
         self.tile_panel.setEnabled(not running)
         self.export_panel.open_button.setEnabled(not running)
         if not running:
@@ -158,7 +193,8 @@ class SelfSegDock(QWidget):
     def _show_seconds(self) -> None:
         panel, report = self.training_panel, self._report
         seconds: dict[str, float] = {}
-        if report is not None and report.problem is None and self.work is not None:
+        known = report is not None and report.problem is None and self.work is not None
+        if known and panel.form.settings_type.has_presets:
             shape, kind = self.work.tile_view.tile.shape, panel.form.settings_type
             wanted = {name: preset_settings(name, kind) for name in SHOWN_PRESETS}
             own = panel.settings()
@@ -168,8 +204,9 @@ class SelfSegDock(QWidget):
 
     # ---- stored runs
 
-    def _reopen(self, stored: StoredRun) -> None:
+    def _reopen(self, stored: StoredRun | StoredRegions) -> None:
         """Bring a stored run back: settings, curves, and its result on the chosen tile."""
+        is_regions = isinstance(stored, StoredRegions)
         panel, work = self.training_panel, self.work
         panel.load(stored.settings, stored.model.method)
         panel.show_curves_of(stored.curves, best_step_of(stored))
@@ -183,12 +220,18 @@ class SelfSegDock(QWidget):
         self.export_panel.show_busy("Drawing the result …")
 
         def draw() -> Any:
-            return result_of(stored, tile), is_tile_of(stored, tile)
+            read = region_result_of if is_regions else result_of
+            return read(stored, tile), is_tile_of(stored, tile)
 
         def show(drawn: Any) -> None:
             result, own = drawn
-            edits = (stored.label_settings, stored.labels) if own else (None, None)
-            work.take_result(result, *edits, is_own_run=own)
+            edits = [stored.label_settings, stored.labels] if own else [None, None]
+            if is_regions:
+                objects = stored.objects if own else None
+                sizes = stored.label_settings  # in µm, so they fit other tiles too
+                work.regions.take_result(result, sizes, edits[1], objects, is_own_run=own)
+            else:
+                work.take_result(result, *edits, is_own_run=own)
             self._show(work)
             self.export_panel.show_done(result.stopped_because)
 
@@ -198,7 +241,13 @@ class SelfSegDock(QWidget):
 
     def _lay_out(self) -> None:
         names = ("Tile", "Learn", "Result", "Save")
-        panels = (self.tile_panel, self.training_panel, self.result_panel, self.export_panel)
+        found = QWidget()
+        modes = QVBoxLayout(found)
+        modes.setContentsMargins(0, 0, 0, 0)
+        modes.addWidget(self.result_panel)
+        modes.addWidget(self.region_panel)
+        self.region_panel.hide()
+        panels = (self.tile_panel, self.training_panel, found, self.export_panel)
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(8, 8, 8, 8)
@@ -229,10 +278,12 @@ class SelfSegDock(QWidget):
         self.tile_panel.tile_changed.connect(self._take_tile)
         self.training_panel.train_wanted.connect(self._train)
         self.training_panel.settings_changed.connect(self._show_seconds)
+        self.training_panel.mode_changed.connect(self._on_mode)
         self.training.started.connect(lambda: self._set_running(True))
         self.training.finished.connect(self._on_finished)
         self.training.ended.connect(lambda: self._set_running(False))
         self.results.shown.connect(self._on_shown)
+        self.region_results.shown.connect(self._on_shown)
         self.storing.opened.connect(self._reopen)
         self._viewer.events.theme.connect(self._take_theme)
 
@@ -243,3 +294,4 @@ class SelfSegDock(QWidget):
     def _close_down(self) -> None:
         self.training.abandon()
         self.results.nucleus_click.stop()
+        self.region_results.structure_click.stop()

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
-from napari.utils.colormaps import Colormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_selfseg.widgets.class_colours import preview_colormap
 from napari_selfseg.widgets.editable_labels import EditableLabels
 from napari_selfseg.widgets.image_layers import OWN, unwrapped
 from napari_selfseg.widgets.regions import TileView
@@ -68,14 +69,18 @@ class ResultLayers:
         """The preview layer; None before `prepare_preview` or after its removal."""
         return self._preview if self._is_there(self._preview) else None
 
-    def prepare_preview(self) -> Image:
-        """Make the preview layer; before training, because a first layer takes long to draw."""
+    def prepare_preview(self, n_classes: int = 0) -> Image:
+        """Make the preview layer; before training, because a first layer takes long to draw.
+
+        Its values are a confidence of 0..255, or the classes 1..``n_classes``.
+        """
         if self.preview is None:
             n_rows, n_columns = self._preview_grid()
             self._preview = self._add_image(
                 np.zeros((len(n_rows), len(n_columns)), np.uint8),
                 PREVIEW_NAME,
-                (0, 255),
+                (0, n_classes or 255),
+                preview_colormap(n_classes) if n_classes else CONFIDENCE_COLOURS,
                 **self.tile_view.layer_kwargs(self._preview_step()),
             )
         assert self._preview is not None
@@ -135,12 +140,14 @@ class ResultLayers:
         layer = self._confidence.get(name)
         return layer if self._is_there(layer) else None
 
-    def add_labels(self, labels: NDArray[Any], name: str) -> Labels:
+    def add_labels(self, labels: NDArray[Any], name: str, **look: Any) -> Labels:
         """Add a new editable labels layer with a copy of ``labels`` (M, N).
 
-        uint8, uint16 and int32 are kept; bool becomes uint8, anything wider int32.
+        uint8, uint16 and int32 are kept; bool becomes uint8, anything wider int32. ``look`` is
+        what napari's layer takes, such as ``colormap`` and ``features``.
         """
-        layer = Labels(_for_napari(labels), name=name, opacity=0.5, **self.tile_view.layer_kwargs())
+        look = {"opacity": 0.5, **look, **self.tile_view.layer_kwargs()}
+        layer = Labels(_for_napari(labels), name=name, **look)
         with kept_focus(self._viewer):
             self._viewer.add_layer(layer)
         self._labels.append(EditableLabels(layer))
@@ -178,7 +185,9 @@ class ResultLayers:
 
     def _made_again(self, editable: EditableLabels, labels: NDArray[Any]) -> Labels:
         old = editable.layer
-        new = self.add_labels(labels, old.name)
+        is_named = isinstance(old.colormap, DirectLabelColormap)
+        look = {"colormap": old.colormap, "features": old.features} if is_named else {}
+        new = self.add_labels(labels, old.name, **look)
         new.opacity, new.contour, new.visible = old.opacity, old.contour, old.visible
         self._labels.remove(editable)
         self._labels[-1].former = [*editable.former, old]

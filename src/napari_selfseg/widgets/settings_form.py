@@ -31,6 +31,8 @@ class SettingsForm(QWidget):
     ----------
     changed : Signal()
         A value was changed, to a valid one or not.
+    main_part : QWidget
+        The rows of the few settings that matter most; may be shown elsewhere.
     """
 
     changed = Signal()
@@ -42,20 +44,20 @@ class SettingsForm(QWidget):
         self.settings_type = settings_type
         self._rows: dict[str, _Row] = {}
         self._filling = False
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(3)
-        grid.setColumnStretch(1, 1)
+        self.main_part = QWidget()
+        main, grid = _grid_in(self.main_part), _grid_in(self)
+        grid.addWidget(self.main_part, 0, 0, 1, 2)
         for name in _own_fields_first(settings_type):
-            row = _Row(name, settings_type.model_fields[name])
-            row.place(grid)
+            field = settings_type.model_fields[name]
+            row = _Row(name, field)
+            row.place(main if _extra(field).get("main") else grid)
             row.widget.changed.connect(self._on_change)
             if row.is_given is not None:
                 row.is_given.toggled.connect(self._on_change)
             self._rows[name] = row
         self._general = Sentence(tone="problem")
         grid.addWidget(self._general, grid.rowCount(), 0, 1, 2)
+        self.main_part.setVisible(main.count() > 0)
         self.set_settings(settings_type())
 
     def settings(self) -> TrainingSettings | None:
@@ -168,8 +170,21 @@ def _options(field: FieldInfo, annotation: Any) -> dict[str, Any]:
     for limit in field.metadata:
         low = getattr(limit, "ge", getattr(limit, "gt", low))
         high = getattr(limit, "le", getattr(limit, "lt", high))
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    return {"min": low, "max": high, "step": extra.get("step", 1 if annotation is int else 0.1)}
+    step = _extra(field).get("step", 1 if annotation is int else 0.1)
+    return {"min": low, "max": high, "step": step}
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
+def _grid_in(widget: QWidget) -> QGridLayout:
+    grid = QGridLayout(widget)
+    grid.setContentsMargins(0, 0, 0, 0)
+    grid.setHorizontalSpacing(8)
+    grid.setVerticalSpacing(3)
+    grid.setColumnStretch(1, 1)
+    return grid
 
 
 def _decimals(value: float) -> int:
@@ -179,10 +194,10 @@ def _decimals(value: float) -> int:
 
 
 def _own_fields_first(settings_type: type[TrainingSettings]) -> list[str]:
-    """Return the names of the fields: the method's own ones before the common ones."""
+    """Return the names of the fields: the method's own ones before the common ones it uses."""
     common = list(TrainingSettings.model_fields)
     own = [name for name in settings_type.model_fields if name not in common]
-    return own + common
+    return own + [name for name in common if name not in settings_type.unused]
 
 
 def _sentences(error: ValidationError) -> dict[str, str]:

@@ -59,6 +59,7 @@ def stylesheet(theme_name: str) -> str:
     QPushButton[role="choice"]:hover {{ border: 1px solid {BLUE_LIT}; }}
     QPushButton[role="choice"]:checked {{ background: {panel}; border: 2px solid {BLUE}; }}
     QPushButton[role="choice"]:disabled {{ border: 1px solid {edge}; }}
+    QPushButton[role="choice"]:checked:disabled {{ border: 2px solid {edge}; }}
     QPushButton[role="toggle"]:checked {{ background: {BLUE}; color: white; }}
     QPushButton[role="fold"] {{ background: transparent; text-align: left; padding: 3px 0px; }}
     QPushButton[role="fold"]:hover {{ color: {BLUE_LIT}; }}

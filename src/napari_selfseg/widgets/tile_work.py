@@ -26,6 +26,7 @@ from napari_selfseg.widgets.candidate import (
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.latest import Latest
 from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView
+from napari_selfseg.widgets.region_work import RegionWork
 
 CONFIDENCE_NAME, DOUBT_NAME = "SelfSeg confidence", "SelfSeg doubt"
 QUICK_TO_THRESHOLD = 4_000_000  # px; above, the threshold start waits until it is asked for
@@ -58,6 +59,7 @@ class TileWork(QObject):
         super().__init__(owner)
         self.tile_view = tile_view
         self.layers = ResultLayers(viewer, tile_view)
+        self.regions = RegionWork(viewer, self.layers, owner)
         self.candidates: dict[Source, Candidate] = {}
         self.active: Source | None = None
         self.result: RunResult | None = None
@@ -102,7 +104,7 @@ class TileWork(QObject):
     @property
     def is_empty(self) -> bool:
         """Whether nothing would be lost if it were forgotten."""
-        return self.result is None and not self._shown
+        return self.result is None and not self._shown and self.regions.is_empty
 
     @property
     def recommended(self) -> Source | None:
@@ -243,6 +245,18 @@ class TileWork(QObject):
         if layer is not None:
             layer.visible = True
 
+    def show_again(self) -> bool:
+        """Show what was shown last; return whether there is anything."""
+        if self.active is None:
+            return False
+        self._show(self.active)
+        return True
+
+    def hide(self) -> None:
+        """Hide all labels, because the other mode is looked at."""
+        for layer in (*self._former, *self._shown.values()):
+            layer.visible = False
+
     def take(self, source: Source) -> None:
         """Show the labels of one candidate, the other's are hidden; select its layer."""
         if source not in self.candidates:
@@ -282,6 +296,23 @@ class TileWork(QObject):
             return None
         layer = self.layer_of(source)
         return self.candidates[source].labels if layer is None else np.array(layer.data)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a result has arrived and is shown."""
+        return "learned" in self.candidates
+
+    # ---- to be saved
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there are labels to save."""
+        return self.active in self.candidates
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there is a run to save."""
+        return self.is_own_run and "learned" in self.candidates
 
     def layer_of(self, source: Source) -> Labels | None:
         """Return the labels layer of a candidate, if it is in the viewer."""

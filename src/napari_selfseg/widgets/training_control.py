@@ -14,6 +14,7 @@ from napari_selfseg.session.updates import Finished, Preview, Progress
 from napari_selfseg.widgets import background
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import visible_field
+from napari_selfseg.widgets.region_work import RegionWork
 from napari_selfseg.widgets.tile_work import TileWork
 from napari_selfseg.widgets.training_panel import TrainingPanel
 
@@ -38,7 +39,8 @@ class TrainingControl(QObject):
     ----------
     started, ended : Signal()
     finished : Signal(object, object)
-        The `TileWork` and its `RunResult`, before ``ended``.
+        The `TileWork` and its `RunResult`, or the `RegionWork` and its `RegionResult`; before
+        ``ended``.
     """
 
     started = Signal()
@@ -49,7 +51,7 @@ class TrainingControl(QObject):
         super().__init__(owner)
         self._viewer, self._panel, self._owner = unwrapped(viewer), panel, owner
         self._run: TrainingRun | None = None
-        self._work: TileWork | None = None
+        self._work: TileWork | RegionWork | None = None
         self._told = False
         self._look_soon = QTimer(self)
         self._look_soon.setSingleShot(True)
@@ -66,7 +68,7 @@ class TrainingControl(QObject):
         """Whether a training goes on."""
         return self._run is not None
 
-    def start(self, work: TileWork, others: tuple[Tile, ...]) -> None:
+    def start(self, work: TileWork | RegionWork, others: tuple[Tile, ...]) -> None:
         """Learn from the tile of ``work`` and from other tiles, as the panel says."""
         settings = self._panel.settings()
         if self._run is not None or settings is None:
@@ -76,7 +78,7 @@ class TrainingControl(QObject):
         self._run, self._work, self._told = TrainingRun(request), work, False
         self._panel.show_started()
         work.make_way()
-        work.layers.prepare_preview()
+        work.layers.prepare_preview(getattr(settings, "n_classes", 0))
         self._look()
         self.started.emit()
         background.start(
@@ -122,8 +124,10 @@ class TrainingControl(QObject):
         elif isinstance(update, Finished):
             result = update.result
             self._told = True
-            self._panel.show_finished(result.stopped_because, result.best_step)
-            self._panel.curves.highlight(result.choice.channel)
+            choice = getattr(result, "choice", None)  # of classes none is chosen, nor a network
+            kept_step = None if choice is None else result.best_step
+            self._panel.show_finished(result.stopped_because, kept_step)
+            self._panel.curves.highlight(None if choice is None else choice.channel)
             self.finished.emit(self._work, result)
 
     def _on_error(self, sentence: str, details: str) -> None:

@@ -16,11 +16,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_selfseg.core.methods import METHODS, TrainingStep
+from napari_selfseg.core.methods import METHODS, Finds, TrainingStep
 from napari_selfseg.core.methods.settings import TrainingSettings, preset_settings
 from napari_selfseg.session.provenance import preset_of
 from napari_selfseg.session.updates import Progress
 from napari_selfseg.widgets.curves import LiveCurves
+from napari_selfseg.widgets.mode_switch import ModeSwitch
 from napari_selfseg.widgets.settings_form import SettingsForm
 from napari_selfseg.widgets.style import (
     Fold,
@@ -56,6 +57,8 @@ class TrainingPanel(QWidget):
     train_wanted, stop_wanted, pause_wanted, resume_wanted : Signal()
     settings_changed : Signal()
         Other settings, so other seconds.
+    mode_changed : Signal(str)
+        "objects" or "regions".
     """
 
     train_wanted = Signal()
@@ -63,6 +66,7 @@ class TrainingPanel(QWidget):
     pause_wanted = Signal()
     resume_wanted = Signal()
     settings_changed = Signal()
+    mode_changed = Signal(str)
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -73,7 +77,9 @@ class TrainingPanel(QWidget):
         self.progress = TrainingProgress()
         self.reason, self.outcome = Sentence(tone="hint"), Sentence()
         self.preset_buttons = {name: TwoLineButton(name.capitalize()) for name in SHOWN_PRESETS}
+        self.mode_switch, self.mode_hint = ModeSwitch(), Sentence()
         self.method_box = QComboBox()
+        self._method_row, self._presets_row, self._main_holder = QWidget(), QWidget(), QWidget()
         self.changed_note = Sentence()
         self.curves_fold = Fold("Curves", self.curves)
         self.advanced_fold = Fold("Advanced", self._advanced())
@@ -85,6 +91,11 @@ class TrainingPanel(QWidget):
         self._connect()
         self.choose_preset("standard")
         self.show_idle()
+
+    @property
+    def mode(self) -> Finds:
+        """What is looked for."""
+        return self.mode_switch.mode
 
     # ---- what the user has chosen
 
@@ -103,6 +114,7 @@ class TrainingPanel(QWidget):
 
     def load(self, settings: TrainingSettings, method: str) -> None:
         """Show the settings of a stored run."""
+        self.mode_switch.set_mode(METHODS[method].finds)
         index = self.method_box.findData(method)
         if index >= 0:
             self.method_box.setCurrentIndex(index)
@@ -196,11 +208,13 @@ class TrainingPanel(QWidget):
         is_fault = self._is_fault or (bool(wrong) and not self._obstacle)
         self.reason.tell("" if self._running else obstacle, "problem" if is_fault else "hint")
         self.progress.setVisible(self._running)
-        for widget in (*self.preset_buttons.values(), self.method_box, self.form, self.paper):
+        choices = *self.preset_buttons.values(), self.method_box, self.form, self.paper
+        for widget in (*choices, self.mode_switch, self._main_holder):
             widget.setEnabled(not self._running)
 
     def _lay_out(self) -> None:
-        presets = QHBoxLayout()
+        presets = QHBoxLayout(self._presets_row)
+        presets.setContentsMargins(0, 0, 0, 0)
         presets.setSpacing(6)
         for name, button in self.preset_buttons.items():
             self._presets.addButton(button)
@@ -211,7 +225,8 @@ class TrainingPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
-        column.addLayout(presets)
+        for widget in (self.mode_switch, self.mode_hint, self._presets_row, self._main_holder):
+            column.addWidget(widget)
         column.addWidget(self.changed_note)
         column.addWidget(self.train_button)
         column.addWidget(self.reason)
@@ -219,12 +234,7 @@ class TrainingPanel(QWidget):
             column.addWidget(widget)
 
     def _advanced(self) -> QWidget:
-        for name, entry in METHODS.items():
-            if not entry.needs_annotation:
-                self.method_box.addItem(entry.title, name)
-                self.method_box.setItemData(
-                    self.method_box.count() - 1, entry.summary, Qt.ItemDataRole.ToolTipRole
-                )
+        self._offer_methods()
         self.paper = QPushButton("As in the paper")
         self.paper.setToolTip(
             "The published settings: 150 steps on large crops, without stopping by itself. Slow."
@@ -233,30 +243,46 @@ class TrainingPanel(QWidget):
         self._holder = QWidget()
         holder = QVBoxLayout(self._holder)
         holder.setContentsMargins(0, 0, 0, 0)
-        first = QHBoxLayout()
+        QVBoxLayout(self._main_holder).setContentsMargins(0, 0, 0, 0)
+        first = QHBoxLayout(self._method_row)
+        first.setContentsMargins(0, 0, 0, 0)
         first.addWidget(QLabel("Method"))
         first.addWidget(self.method_box, 1)
         first.addWidget(self.paper)
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(first)
+        column.addWidget(self._method_row)
         column.addWidget(self._summary)
         column.addWidget(self._holder)
         self._make_form()
         return content
 
+    def _offer_methods(self) -> None:
+        """Fill the box with the methods of the mode."""
+        self.method_box.blockSignals(True)
+        self.method_box.clear()
+        for name, entry in METHODS.items():
+            if not entry.needs_annotation and entry.finds == self.mode:
+                self.method_box.addItem(entry.title, name)
+                self.method_box.setItemData(
+                    self.method_box.count() - 1, entry.summary, Qt.ItemDataRole.ToolTipRole
+                )
+        self.method_box.blockSignals(False)
+
     def _make_form(self) -> None:
         """Build the form of the chosen method in place of the former one."""
-        layout = self._holder.layout()
-        while layout.count():
-            layout.takeAt(0).widget().deleteLater()
+        layout, main = self._holder.layout(), self._main_holder.layout()
+        for former in (layout, main):
+            while former.count():
+                former.takeAt(0).widget().deleteLater()
         entry = METHODS[self.method]
         self.form = SettingsForm(entry.Settings)
         self._summary.tell(entry.summary)
         self.form.changed.connect(self._on_settings)
         leave_wheel_to_dock(self.form)
         layout.addWidget(self.form)
+        main.addWidget(self.form.main_part)
 
     def _connect(self) -> None:
         self.train_button.clicked.connect(self._ask_to_train)
@@ -267,6 +293,7 @@ class TrainingPanel(QWidget):
             button.clicked.connect(lambda _=False, name=name: self.choose_preset(name))
         self.paper.clicked.connect(lambda: self.choose_preset(PAPER_PRESET))
         self.method_box.currentIndexChanged.connect(self._take_method)
+        self.mode_switch.changed.connect(self._take_mode)
 
     def _ask_to_train(self) -> None:
         if not self._running:  # a double click asks once
@@ -276,6 +303,18 @@ class TrainingPanel(QWidget):
         self._make_form()
         self.choose_preset("standard")
 
+    def _take_mode(self, mode: Finds) -> None:
+        self._offer_methods()
+        self._take_method()
+        entry = METHODS[self.method]
+        self.mode_hint.tell(entry.summary if mode == "regions" else "")
+        self._summary.setVisible(mode == "objects")
+        self.curves.set_histogram_shown(mode == "objects")
+        self._presets_row.setVisible(entry.Settings.has_presets)
+        self._method_row.setVisible(entry.Settings.has_presets or self.method_box.count() > 1)
+        self.outcome.tell("")
+        self.mode_changed.emit(mode)
+
     def _on_settings(self) -> None:
         settings = self.form.settings()
         if settings is not None:
@@ -284,7 +323,7 @@ class TrainingPanel(QWidget):
             for preset, button in self.preset_buttons.items():
                 button.setChecked(preset == name)
             self._presets.setExclusive(True)
-            self._told = _told(name, bool(changed))
+            self._told = _told(name, bool(changed)) if settings.has_presets else ""
             self._show_changed_note()
         self._refresh()
         self.settings_changed.emit()

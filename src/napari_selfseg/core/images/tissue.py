@@ -24,9 +24,6 @@ UNSATURATED = 0.005  # share of a block's pixels that must lie between
 def check_content(tile: Tile, patch_px: int, stride_px: int) -> None:
     """Raise if a tile is too small, blank or saturated; cheap where it is not.
 
-    The tile is looked at in blocks, in an order that spreads over it, and the first block with
-    content ends the search. Only a blank tile is read whole.
-
     Parameters
     ----------
     tile : Tile
@@ -47,6 +44,20 @@ def check_content(tile: Tile, patch_px: int, stride_px: int) -> None:
             f"of {stride_px} px need {needed} × {needed} px: choose a larger region or a smaller "
             "patch."
         )
+    check_tissue(tile)
+
+
+def check_tissue(tile: Tile) -> None:
+    """Raise if a tile is blank or saturated.
+
+    The tile is looked at in blocks, in an order that spreads over it, and the first block with
+    content ends the search. Only a blank tile is read whole.
+
+    Raises
+    ------
+    TileError
+        With one sentence on what to do.
+    """
     any_contrast = False
     for block in _blocks(tile):
         contrast = _has_contrast(block)

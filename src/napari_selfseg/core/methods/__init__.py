@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from torch import nn
 
     from napari_selfseg.core.learning.training import TrainingData
+
+
+Finds = Literal["objects", "regions"]
+"""One kind of object against the rest, or K kinds of tissue that fill the tile."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class MethodEntry:
     needs_annotation: bool
     Settings: type[TrainingSettings]
     location: str
+    finds: Finds = "objects"
 
     def load(self) -> SegmentationMethod:
         """Import the method's module (torch comes with it) and return the method."""
@@ -82,5 +88,13 @@ METHODS: dict[str, MethodEntry] = {
         needs_annotation=False,
         Settings=PatchContrastSettings,
         location="napari_selfseg.core.methods.patch_contrast:PatchContrast",
+    ),
+    "regions": MethodEntry(
+        title="Regions",
+        summary="Needs nothing; sorts the tissue into kinds by stain and texture, in seconds.",
+        needs_annotation=False,
+        Settings=RegionSettings,
+        location="napari_selfseg.core.methods.regions:Regions",
+        finds="regions",
     ),
 }

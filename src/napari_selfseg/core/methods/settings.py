@@ -6,7 +6,7 @@ command line takes them by name, the run folder stores them.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,9 @@ class TrainingSettings(BaseModel):
     """What every method needs to be told. Frozen: a run never sees its settings change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    has_presets: ClassVar[bool] = True
+    unused: ClassVar[frozenset[str]] = frozenset()  # common settings that change nothing here
 
     seed: int = Field(
         0,
@@ -332,6 +335,8 @@ def preset_settings(
 ) -> TrainingSettings:
     """Return the settings of a preset, with ``changes`` on top.
 
+    A method without presets has its defaults in all of them.
+
     Raises
     ------
     KeyError
@@ -339,5 +344,6 @@ def preset_settings(
     pydantic.ValidationError
         If a change is unknown or out of range.
     """
-    known = {k: v for k, v in PRESETS[preset].items() if k in settings_type.model_fields}
+    values = PRESETS[preset] if settings_type.has_presets else {}
+    known = {k: v for k, v in values.items() if k in settings_type.model_fields}
     return settings_type(**{**known, **changes})
