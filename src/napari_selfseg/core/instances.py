@@ -100,7 +100,7 @@ class LabelSettings(BaseModel):
         json_schema_extra={"step": 0.25},
     )
     split_prominence: float = Field(
-        default=0.05,
+        default=0.03,
         ge=0.0,
         le=1.0,
         title="Ignore weak centres",

@@ -13,7 +13,8 @@ from napari_selfseg.core.instances import LabelSettings
 
 USUAL_UM_PER_PX = 0.25  # taken where the scale is unknown
 AMOUNT_WHEN_CUT = 3.0  # times the hue; measured on training tiles, docs/results.md
-LEAST_REFINED_UM2 = 6.25  # smaller objects are mostly pieces; found on training tiles
+REFINED_AREA_UM2 = 10.0  # smaller objects are mostly pieces; found on training tiles
+REFINED_RADIUS_UM = 0.5  # of the clean-up; refined outlines are smooth already
 HEAD_START = 0.05  # of refined labels, in plausibility
 MOST_SMOOTHING = 20.0  # px; what the slider allows
 
@@ -68,7 +69,11 @@ def suggested_label_settings(
     """
     if is_refined:
         scale = um_per_px or USUAL_UM_PER_PX
-        return LabelSettings.for_scale(um_per_px, min_area=round(LEAST_REFINED_UM2 / scale**2))
+        return LabelSettings.for_scale(
+            um_per_px,
+            min_area=round(REFINED_AREA_UM2 / scale**2),
+            morphology_radius=max(1, round(REFINED_RADIUS_UM / scale)),
+        )
     sigma = min(MAP_SIGMA * USUAL_UM_PER_PX / (um_per_px or USUAL_UM_PER_PX), MOST_SMOOTHING)
     return LabelSettings.for_scale(um_per_px).model_copy(
         update={

@@ -318,7 +318,13 @@ _SMALL_CROPS: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {**_SMALL_CROPS, "starts": 3, "n_steps": 40, "committee": 2},
     "standard": {**_SMALL_CROPS, "starts": 6, "n_steps": 60, "refinement_steps": 250},
-    "thorough": {**_SMALL_CROPS, "starts": 30, "n_steps": 100, "committee": 5},
+    "thorough": {
+        **_SMALL_CROPS,
+        "starts": 12,
+        "n_steps": 100,
+        "committee": 5,
+        "refinement_steps": 500,
+    },
     "as-published": {
         "n_steps": 150,
         "batch_size": 10,
