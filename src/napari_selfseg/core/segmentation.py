@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from skimage.transform import resize
+from torch import nn
 
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.checkpoint import TrainedModel
@@ -16,14 +18,13 @@ from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.maps import Prediction
+from napari_selfseg.core.networks.network_input import network_input
 from napari_selfseg.core.networks.refined import Refined
 from napari_selfseg.core.plausibility import suggested_label_settings
 from napari_selfseg.core.prediction import predict_within_memory
 from napari_selfseg.core.sharpening import sharpened
 
-if TYPE_CHECKING:
-    from torch import nn
-
+ADAPTED_TO = 1024  # px a side, of a tile's middle, whose staining is taken for the tile's
 SCALE_TOLERANCE = 0.1  # nuclei 10 % larger or smaller are what one slide shows anyway
 DIMENSIONS = {
     "min_area": 2,
@@ -104,11 +105,24 @@ def prediction_of_tile(
             f"{kinds.get(tile.n_channels, 'different')} image."
         )
     seen = at_scale(tile, trained.um_per_px) if needs_rescaling(trained, tile) else tile
-    drawn = predict_within_memory(trained.network, seen, trained.image_space, should_stop)
+    network = _adapted(trained.network, seen, trained.image_space)
+    drawn = predict_within_memory(network, seen, trained.image_space, should_stop)
     if drawn.shape[1:] != tile.shape:
         drawn = np.stack([_resized(m.astype(np.float32), tile.shape) for m in drawn])
         drawn = drawn.astype(np.float16)
     return _taken_apart(trained.network, drawn, tile)
+
+
+def _adapted(network: nn.Module, tile: Tile, image_space: str) -> nn.Module:
+    """Return the network as it fits the staining of a tile, seen in its middle."""
+    if not isinstance(network, Refined):
+        return network
+    middle = tuple(
+        slice((side - min(side, ADAPTED_TO)) // 2, (side + min(side, ADAPTED_TO)) // 2)
+        for side in tile.shape
+    )
+    pixels = torch.from_numpy(network_input(tile.read(*middle), image_space))[None]
+    return network.adapted(pixels.to(next(network.parameters()).device))
 
 
 def _taken_apart(network: nn.Module, drawn: NDArray[np.float16], tile: Tile) -> Prediction:

@@ -128,3 +128,29 @@ def test_what_a_file_may_not_say():
     network.shrink.fill_(2)
     network.first.n_heard.fill_(9)
     assert "9 of 3" in network.problem()
+
+
+@torch.no_grad()
+def test_adapting_follows_the_staining_of_a_tile():
+    network = refined_with()
+    network.usual_distance.fill_(1e-3)
+    pale = IMAGES[:1] * 0.3 + 0.6
+    adapted = network.adapted(pale)
+    assert adapted is not network
+    assert not torch.equal(adapted(pale), network(pale))
+    usual = [m.running_mean for m in network.pupil.modules() if hasattr(m, "running_mean")]
+    moved = [m.running_mean for m in adapted.pupil.modules() if hasattr(m, "running_mean")]
+    assert any(not torch.equal(a, b) for a, b in zip(usual, moved, strict=True))
+    # the starts have no such statistics to give: they stay
+    assert torch.equal(adapted.first(pale), network.first(pale))
+
+
+def test_a_network_that_has_not_learned_has_nothing_to_adapt():
+    network = refined_with(learned=False)
+    assert network.adapted(IMAGES[:1]) is network
+
+
+def test_a_distance_below_nothing_is_damage():
+    network = refined_with()
+    network.usual_distance.fill_(-1.0)
+    assert "nearer than nothing" in network.problem()

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from napari_selfseg.core.cues import clearest_cue
 from napari_selfseg.core.images.evidence import Stain
@@ -26,6 +27,7 @@ from napari_selfseg.core.learning.training import (
 )
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings
+from napari_selfseg.core.networks.adaptation import distance, statistics_of
 from napari_selfseg.core.networks.network_input import network_input
 from napari_selfseg.core.networks.refined import MOST_SHRINKING, Refined
 from napari_selfseg.core.plausibility import suggested_threshold
@@ -36,6 +38,7 @@ MOST_PIXELS = 8_000_000  # of all tiles together; what lies around the middle of
 TARGETS = 3  # channels of a crop behind the image: objects, weight, depth
 SHOWN_AT = (0.4, 0.6, 0.8, 1.0)  # shares of the steps; the first is past the wildest ones
 LEFT = "The refinement became unstable and was left; the starts draw the map."
+AVERAGED_STEPS = 0.1  # share of the steps that weigh most in the running average of the weights
 WARM_UP = 0.2  # share of the steps in which the rate rises
 LOWEST_RATE = 0.04  # of the highest, at the beginning
 
@@ -78,7 +81,7 @@ class LessonCrops:
     ) -> None:
         self._waiting = list(data.tiles)
         self._make, self._settings = make, settings
-        self._image_space = data.image_space
+        self.image_space = data.image_space
         shrink = shrinking(data.um_per_px)
         self._least_side = min(min(_middle(tile, len(data.tiles))) for tile in data.tiles) // shrink
         self.lessons: list[Lesson] = []
@@ -103,7 +106,7 @@ class LessonCrops:
         where = slice(top, top + seen), slice(left, left + seen)
         turn = int(rng.integers(8))
         pixels = stain_jitter(lesson.pixels[where], rng, self._settings.stain_jitter)
-        image = network_input(turned(pixels, turn), self._image_space)
+        image = network_input(turned(pixels, turn), self.image_space)
         taught = [turned(one[where], turn) for one in (lesson.objects, lesson.weight, lesson.depth)]
         crop = np.concatenate([image, np.stack(taught)])
         return crop if seen == side else _resized(crop, side)
@@ -143,6 +146,9 @@ def refine(
 ) -> Iterator[TrainingStep]:
     """Let the pupil of a network learn from the tiles; yield after every step.
 
+    At the end the pupil's weights are their running average over the steps (Polyak and Juditsky,
+    1992): it errs less on tiles of other sources than the last step alone.
+
     For the first steps the network goes on drawing the consensus; then the pupil's map. If the
     refinement becomes unstable, a last step says so and the consensus is drawn again.
 
@@ -173,13 +179,23 @@ def refine(
     crops = LessonCrops(data, make, settings)
     own = settings.of_refinement()
     before = settings.total_steps - settings.refinement_steps
+    decay = 1 - 1 / max(2.0, AVERAGED_STEPS * own.n_steps)
+    averaged = AveragedModel(
+        network.pupil, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
+    )
     milestones = {math.ceil(share * own.n_steps) for share in SHOWN_AT}
+    first_averaged = math.ceil(SHOWN_AT[0] * own.n_steps)
     _renew(network.pupil, settings.seed)
     try:
         for step in training_loop(
             network.pupil, LessonObjective(), crops, own, "refinement", should_stop, one_cycle
         ):
             is_milestone = step.step in milestones
+            if step.step >= first_averaged:
+                averaged.update_parameters(network.pupil)
+            if step.step == own.n_steps:
+                network.pupil.load_state_dict(averaged.module.state_dict())
+                network.usual_distance.fill_(_usual_distance(network.pupil, crops))
             if is_milestone:
                 network.to(next(network.pupil.parameters()).device)
                 network.learned(shrink)
@@ -195,6 +211,16 @@ def refine(
         yield TrainingStep(
             "refinement", before, settings.total_steps, note=LEFT, exploring=True, renewed=True
         )
+
+
+def _usual_distance(pupil: nn.Module, crops: LessonCrops) -> float:
+    """Return how far the tiles' own statistics are from what was learned, as their median."""
+    device = next(pupil.parameters()).device
+    far = []
+    for lesson in crops.lessons:
+        image = torch.from_numpy(network_input(lesson.pixels, crops.image_space))[None]
+        far.append(distance(pupil, statistics_of(pupil, image.to(device))))
+    return float(np.median(far))
 
 
 def _mean(scores: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:

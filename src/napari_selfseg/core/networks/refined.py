@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
+from napari_selfseg.core.networks.adaptation import distance, mixed, share_for, statistics_of
 from napari_selfseg.core.networks.consensus import Consensus
 from napari_selfseg.core.networks.unet import UNet
 
@@ -39,12 +40,14 @@ class Refined(nn.Module):
     extras: ClassVar[tuple[str, ...]] = ("doubt", "depth")
     shrink: Tensor
     has_learned: Tensor
+    usual_distance: Tensor
 
     def __init__(self, first: Consensus, n_channels: int = 3) -> None:
         super().__init__()
         self.first, self.pupil = first, UNet(n_channels)
         self.register_buffer("shrink", torch.ones((), dtype=torch.int64))
         self.register_buffer("has_learned", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("usual_distance", torch.zeros(()))
 
     @property
     def n_confidence_maps(self) -> int:
@@ -100,6 +103,22 @@ class Refined(nn.Module):
         large = interpolate(small, x.shape[-2:], mode="bilinear", align_corners=False)
         return large[..., :rows, :columns]
 
+    def adapted(self, x: Tensor) -> Refined:
+        """Return the network for tiles that are stained like x (1, C, M, N).
+
+        The less they resemble what was learned from, the more (see `adaptation`). Before the
+        pupil has learned it is the network itself.
+        """
+        if not bool(self.has_learned):
+            return self
+        seen = statistics_of(self.pupil, avg_pool2d(x, int(self.shrink)))
+        share = share_for(distance(self.pupil, seen), float(self.usual_distance))
+        copy = deepcopy(self)
+        pupil = mixed(self.pupil, seen, share)
+        assert isinstance(pupil, UNet)
+        copy.pupil = pupil
+        return copy
+
     def learned(self, shrink: int) -> None:
         """Say that the pupil has learned, on images that many times smaller."""
         self.shrink.fill_(shrink)
@@ -113,6 +132,8 @@ class Refined(nn.Module):
         """Say what is wrong with numbers that came from a file; "" if nothing is."""
         if not 1 <= int(self.shrink) <= MOST_SHRINKING:
             return f"it shrinks images {int(self.shrink)} times"
+        if not float(self.usual_distance) >= 0:
+            return "the tiles it learned from are nearer than nothing"
         return self.first.problem()
 
     def folded(self) -> Refined:
