@@ -82,7 +82,7 @@ def measure(labels: NDArray, reference: NDArray, binary: bool) -> dict[str, floa
 def train(tiles: tuple[Tile, ...], settings: PatchContrastSettings, said: str):
     """Run a training to its end and return its result, with a progress bar on stderr."""
     run = TrainingRun(TrainingRequest(tiles, settings))
-    with tqdm(total=settings.total_steps, desc=said, unit="step", leave=False) as bar:
+    with tqdm(total=settings.total_steps, desc=said, unit="step", leave=False, disable=None) as bar:
         for update in run.updates():
             if isinstance(update, Progress):
                 bar.update(update.step - bar.n)
@@ -167,7 +167,9 @@ def rows_of(
 ) -> Iterator[Row]:
     """Compute (or read back) every row of the table."""
     tests = [(s, image) for s in sets for image in images_of(data, s)]
-    bar = tqdm(total=len(seeds) * len(protocols) * len(tests), desc=preset, unit="tile")
+    bar = tqdm(
+        total=len(seeds) * len(protocols) * len(tests), desc=preset, unit="tile", disable=None
+    )
     for seed in seeds:
         settings = preset_settings(preset, seed=seed)
         settings_key = settings.model_dump_json()

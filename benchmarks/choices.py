@@ -96,7 +96,9 @@ def lines_of(data: Path, settings: PatchContrastSettings) -> Iterator[dict[str, 
     ]
     for subset in (TRAINING_SET, *(s for s in TEST_SETS if s != "glas")):
         figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name in CHOICES}
-        for image in tqdm(images_of(data, subset), desc=subset, unit="tile", leave=False):
+        for image in tqdm(
+            images_of(data, subset), desc=subset, unit="tile", leave=False, disable=None
+        ):
             reference = image.reference()
             if reference is None:
                 continue
