@@ -68,7 +68,7 @@ def label_free_oracle_chance(
     ]
     yield "map and polarity", starts[0], max(every), float(np.mean(every))
     cut = [of_map(maps[0], choices[0], float(threshold)) for threshold in THRESHOLDS]
-    yield "threshold", starts[0], max(cut), float(np.mean(cut))
+    yield "threshold", starts[0], max(starts[0], *cut), float(np.mean(cut))
     sizes = LabelSettings.for_scale(tile.um_per_px)
 
     def of_cue(margin: NDArray) -> float:

@@ -9,7 +9,7 @@ from tests.core.learning.small_training import patch_contrast_with
 from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.session.reopened import result_of
-from napari_selfseg.session.run import Finished, Preview, Progress, TrainingRequest, TrainingRun
+from napari_selfseg.session.run import Finished, Progress, TrainingRequest, TrainingRun
 from napari_selfseg.session.store import StoreError, load_run, save_run
 from napari_selfseg.session.stored_run import DEPTH_FILE, DOUBT_FILE
 
@@ -46,10 +46,6 @@ def test_the_refinement_is_told_as_a_phase_of_its_own(updates):
     assert phases[-1] == "refinement"
     assert steps[-1].step == SETTINGS.total_steps == steps[-1].n_steps
     assert [step.step for step in steps] == list(range(1, len(steps) + 1))
-
-
-def test_the_live_map_becomes_the_refined_one(updates):
-    assert any(isinstance(update, Preview) for update in updates)
 
 
 def test_the_result_has_doubt_depth_and_an_expectation(result):

@@ -33,8 +33,8 @@ class Quality:
     expected_dice : float
         0..1.
     spread : float
-        Nearly all tiles like those it was fitted on lie within this of the expectation; of other
-        sources about two of three do.
+        Twice the error on training tiles that were left out of the fit. Tiles of other sources
+        can be farther off.
     agreement : float
         How much the networks agree about the objects, 0..1: one minus their mean doubt there.
     """

@@ -92,6 +92,14 @@ def test_whoever_stops_at_any_step_has_a_usable_network():
         network.train()
 
 
+def test_a_network_that_is_shown_knows_how_far_its_own_tiles_are():
+    """Else whoever stops early would have a network that mistrusts what it has learned."""
+    settings = settings_of(5)
+    network, data = begun(settings)
+    for step in refine(network, data, settings):
+        assert (float(network.usual_distance) > 0) == (network.object_map is not None), step
+
+
 def test_an_unstable_refinement_leaves_the_consensus(monkeypatch):
     settings = settings_of(4)
     network, data = begun(settings)
@@ -102,7 +110,7 @@ def test_an_unstable_refinement_leaves_the_consensus(monkeypatch):
     monkeypatch.setattr(LessonObjective, "__call__", broken)
     *_, last = refine(network, data, settings)
     assert "unstable" in last.note
-    assert last.step < settings.total_steps
+    assert settings.steps_of_starts <= last.step < settings.total_steps
     assert network.object_map is None
 
 

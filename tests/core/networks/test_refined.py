@@ -34,7 +34,7 @@ def refined_with(shrink=2, inverted=False, members=3, learned=True):
     with torch.no_grad():
         network.pupil.head.weight.mul_(4)
     if learned:
-        network.learned(shrink)
+        network.learned(shrink, 0.01)
     return network.eval()
 
 

@@ -178,7 +178,7 @@ def refine(
 
     crops = LessonCrops(data, make, settings)
     own = settings.of_refinement()
-    before = settings.total_steps - settings.refinement_steps
+    before = taken = settings.total_steps - settings.refinement_steps
     decay = 1 - 1 / max(2.0, AVERAGED_STEPS * own.n_steps)
     averaged = AveragedModel(
         network.pupil, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
@@ -190,18 +190,19 @@ def refine(
         for step in training_loop(
             network.pupil, LessonObjective(), crops, own, "refinement", should_stop, one_cycle
         ):
+            taken = before + step.step
             is_milestone = step.step in milestones
+            device = next(network.pupil.parameters()).device  # a full card moves it
             if step.step >= first_averaged:
-                averaged.update_parameters(network.pupil)
+                averaged.to(device).update_parameters(network.pupil)
             if step.step == own.n_steps:
                 network.pupil.load_state_dict(averaged.module.state_dict())
-                network.usual_distance.fill_(_usual_distance(network.pupil, crops))
             if is_milestone:
-                network.to(next(network.pupil.parameters()).device)
-                network.learned(shrink)
+                network.to(device)
+                network.learned(shrink, _usual_distance(network.pupil, crops))
             yield replace(
                 step,
-                step=before + step.step,
+                step=taken,
                 n_steps=settings.total_steps,
                 exploring=True,
                 renewed=is_milestone,
@@ -209,7 +210,7 @@ def refine(
     except TrainingFailed:
         network.forget()
         yield TrainingStep(
-            "refinement", before, settings.total_steps, note=LEFT, exploring=True, renewed=True
+            "refinement", taken, settings.total_steps, note=LEFT, exploring=True, renewed=True
         )
 
 

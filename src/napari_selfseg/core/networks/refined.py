@@ -119,9 +119,18 @@ class Refined(nn.Module):
         copy.pupil = pupil
         return copy
 
-    def learned(self, shrink: int) -> None:
-        """Say that the pupil has learned, on images that many times smaller."""
+    def learned(self, shrink: int, usual_distance: float) -> None:
+        """Say that the pupil has learned.
+
+        Parameters
+        ----------
+        shrink : int
+            How many times smaller the images were.
+        usual_distance : float
+            How far their own statistics are from the pupil's (see `adaptation.distance`).
+        """
         self.shrink.fill_(shrink)
+        self.usual_distance.fill_(usual_distance)
         self.has_learned.fill_(True)
 
     def forget(self) -> None:
