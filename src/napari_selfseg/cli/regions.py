@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_selfseg.cli.console import UserMistake, duration
-from napari_selfseg.cli.places import Places, scale_notes, write_provenance
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_selfseg.core.images.tile import Tile
+    from napari_selfseg.core.maps import Prediction
     from napari_selfseg.session.region_result import RegionResult
     from napari_selfseg.session.store import StoredRegions
 
@@ -123,42 +122,16 @@ class RegionsWanted:
         return {"class": numbered[self.number - 1]}
 
 
-def segmented_regions(
-    file: Path,
-    places: Places,
-    *,
-    stored: StoredRegions,
-    wanted: RegionsWanted,
-    options: argparse.Namespace,
-    say: Callable[[str], None],
-    should_stop: Callable[[], bool],
-) -> dict[str, Any] | None:
-    """Segment one image and write its files; None if it was interrupted before."""
-    from napari_selfseg.core.images.reading import read_tile
-    from napari_selfseg.core.prediction import PredictionStopped
+def label_regions(
+    tile: Tile, prediction: Prediction, *, stored: StoredRegions, wanted: RegionsWanted
+) -> tuple[NDArray[Any], NDArray[Any], dict[str, Any]]:
+    """Return the classes of a tile or one of them as objects, the memberships, what is told."""
     from napari_selfseg.core.regions import RegionLabelSettings, mask_of_class, region_labels
-    from napari_selfseg.core.segmentation import needs_rescaling, prediction_of_tile
-    from napari_selfseg.session.store import write_confidence, write_labels
 
-    start = time.perf_counter()
-    tile = read_tile(file, um_per_px=options.um_per_px)
-    for note in (*tile.notes, *scale_notes(stored, tile)):
-        say(f"{file.name}: {note}")
-    try:
-        maps = prediction_of_tile(stored.model, tile, should_stop).maps
-    except PredictionStopped:
-        return None
+    maps = prediction.maps
     settings = stored.label_settings or RegionLabelSettings()
     labels = region_labels(maps, tile.um_per_px, settings)
-    told: dict[str, Any] = {
-        "name": tile.name,
-        "rows": tile.shape[0],
-        "columns": tile.shape[1],
-        "um_per_px": tile.um_per_px,
-        "rescaled": needs_rescaling(stored.model, tile),
-        "sha256": tile.sha256(),
-        "label_settings": settings.model_dump(mode="json"),
-    }
+    told: dict[str, Any] = {"label_settings": settings.model_dump(mode="json")}
     if wanted.number is None:
         told["classes"] = described_classes(labels, stored.names)
     else:
@@ -167,16 +140,7 @@ def segmented_regions(
             "objects": int(labels.max(initial=0)),
             "foreground": float((labels > 0).mean()),
         }
-    write_labels(places[0], labels, tile.um_per_px)
-    write_provenance(places[0], stored, wanted.described(), told, options.anonymous)
-    if places[1] is not None:
-        write_confidence(places[1], maps, tile.um_per_px)
-    return {
-        **told,
-        "labels": str(places[0]),
-        "confidence": None if places[1] is None else str(places[1]),
-        "seconds": round(time.perf_counter() - start, 3),
-    }
+    return labels, maps, told
 
 
 def _number_of(wanted: str, names: tuple[str, ...]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from napari_selfseg.cli.console import (
     print_json,
 )
 from napari_selfseg.cli.images import image_files
+from napari_selfseg.cli.objects import chosen_map, described, label_objects
 from napari_selfseg.cli.options import (
     add_anonymous,
     add_device,
@@ -28,16 +28,14 @@ from napari_selfseg.cli.options import (
     check_device,
 )
 from napari_selfseg.cli.places import Places, result_places, scale_notes, write_provenance
-from napari_selfseg.cli.regions import RegionsWanted, segmented_regions
+from napari_selfseg.cli.regions import RegionsWanted, label_regions
 from napari_selfseg.session.warmup import available_cores
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from napari_selfseg.core.channels import ChannelChoice
     from napari_selfseg.core.images.tile import Tile
-    from napari_selfseg.core.instances import LabelSettings
+    from napari_selfseg.core.maps import Prediction
     from napari_selfseg.session.store import StoredRegions, StoredRun
 
 
@@ -96,13 +94,14 @@ def run(options: argparse.Namespace) -> int:
     if isinstance(stored, StoredRegions):
         wanted = RegionsWanted.by(options, stored)
         how = wanted.described()
-        segmented = partial(segmented_regions, stored=stored, wanted=wanted, options=options)
+        label = partial(label_regions, stored=stored, wanted=wanted)
     else:
-        choice = _choice(options, stored)
-        how = _described(choice)
-        segmented = partial(_segmented, stored=stored, choice=choice, options=options)
+        choice = chosen_map(options, stored)
+        how = described(choice)
+        label = partial(label_objects, stored=stored, choice=choice, binary=options.binary)
     check_device(options.device)
     _to_device(stored, options.device)
+    segmented = partial(_segmented, stored=stored, label=label, how=how, options=options)
     done: list[dict[str, Any]] = []
     failed: list[str] = []
     start, bar, stop = time.perf_counter(), ProgressBar(), _Stop()
@@ -155,31 +154,6 @@ def _opened(folder: str) -> StoredRun | StoredRegions:
         raise UserMistake(str(error)) from error
 
 
-def _choice(options: argparse.Namespace, stored: StoredRun) -> ChannelChoice:
-    """Return the run's map and polarity, or those of the command line."""
-    if options.wanted_class is not None:
-        raise UserMistake("--class is for runs in regions mode; this one finds objects.")
-    choice = stored.choice
-    if options.channel is not None:
-        n_maps = int(getattr(stored.settings, "n_confidence_maps", 1))
-        if not 0 <= options.channel < n_maps:
-            raise UserMistake(
-                f"The run has the maps 0 to {n_maps - 1}, but --channel is {options.channel}."
-            )
-        choice = replace(choice, channel=options.channel, how="user")
-    if options.polarity is not None:
-        choice = replace(choice, inverted=options.polarity == "inverted", how="user")
-    return choice
-
-
-def _described(choice: ChannelChoice) -> dict[str, Any]:
-    return {
-        "channel": choice.channel,
-        "polarity": "inverted" if choice.inverted else "normal",
-        "channel_chosen_by": choice.how,
-    }
-
-
 def _to_device(stored: StoredRun | StoredRegions, name: str | None) -> None:
     import torch
 
@@ -192,18 +166,17 @@ def _to_device(stored: StoredRun | StoredRegions, name: str | None) -> None:
 def _segmented(
     file: Path,
     places: Places,
-    stored: StoredRun,
-    choice: ChannelChoice,
+    *,
+    stored: StoredRun | StoredRegions,
+    label: Callable[[Tile, Prediction], tuple[NDArray[Any], NDArray[Any], dict[str, Any]]],
+    how: dict[str, Any],
     options: argparse.Namespace,
     say: Callable[[str], None],
     should_stop: Callable[[], bool],
 ) -> dict[str, Any] | None:
     """Segment one image and write its files; None if it was interrupted before."""
-    from napari_selfseg.core.channels import confidence_of
     from napari_selfseg.core.images.reading import read_tile
-    from napari_selfseg.core.instances import label_image
     from napari_selfseg.core.prediction import PredictionStopped
-    from napari_selfseg.core.quality import expected_quality
     from napari_selfseg.core.segmentation import needs_rescaling, prediction_of_tile
     from napari_selfseg.session.store import write_confidence, write_labels
 
@@ -215,13 +188,7 @@ def _segmented(
         prediction = prediction_of_tile(stored.model, tile, should_stop)
     except PredictionStopped:
         return None
-    confidence = confidence_of(prediction.maps, choice)
-    is_refined = prediction.is_refined(choice)
-    settings = _label_settings(stored, tile, confidence, is_refined, options.binary)
-    labels = label_image(confidence, settings, prediction.centres(choice, tile.um_per_px))
-    quality = None
-    if is_refined and prediction.doubt is not None:
-        quality = expected_quality(labels, confidence, prediction.doubt)
+    labels, confidence, found = label(tile, prediction)
     told = {
         "name": tile.name,
         "rows": tile.shape[0],
@@ -229,13 +196,10 @@ def _segmented(
         "um_per_px": tile.um_per_px,
         "rescaled": needs_rescaling(stored.model, tile),
         "sha256": tile.sha256(),
-        "objects": None if options.binary else int(labels.max(initial=0)),
-        "foreground": float((labels > 0).mean()),
-        "quality": None if quality is None else asdict(quality),
-        "label_settings": settings.model_dump(mode="json"),
+        **found,
     }
     write_labels(places[0], labels, tile.um_per_px)
-    write_provenance(places[0], stored, _described(choice), told, options.anonymous)
+    write_provenance(places[0], stored, how, told, options.anonymous)
     if places[1] is not None:
         write_confidence(places[1], confidence, tile.um_per_px)
     return {
@@ -244,25 +208,6 @@ def _segmented(
         "confidence": None if places[1] is None else str(places[1]),
         "seconds": round(time.perf_counter() - start, 3),
     }
-
-
-def _label_settings(
-    stored: StoredRun,
-    tile: Tile,
-    confidence: NDArray[np.float32],
-    is_refined: bool,
-    binary: bool,
-) -> LabelSettings:
-    """Return what the user set in the run, at the scale of the tile, or a suggestion for it."""
-    from napari_selfseg.core.plausibility import suggested_label_settings
-    from napari_selfseg.core.segmentation import label_settings_at
-
-    set_by_user = stored.provenance.get("label_settings_chosen_by") == "user"
-    if stored.label_settings is not None and set_by_user:
-        settings = label_settings_at(stored.label_settings, stored.um_per_px, tile.um_per_px)
-    else:
-        settings = suggested_label_settings(confidence, tile.read(), tile.um_per_px, is_refined)
-    return settings.model_copy(update={"instances": False}) if binary else settings
 
 
 def _print(
