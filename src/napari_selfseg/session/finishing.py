@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.provenance import build_provenance
@@ -19,6 +21,7 @@ from napari_selfseg.session.warmup import available_cores
 if TYPE_CHECKING:
     from torch import nn
 
+    from napari_selfseg.core.checkpoint import TrainedModel
     from napari_selfseg.core.learning.convergence import ConvergenceMonitor
     from napari_selfseg.core.learning.training import TrainingData
 
@@ -62,18 +65,9 @@ def finish(
     PredictionStopped
         If ``should_stop`` said so between two pieces of the prediction.
     """
-    import torch
-
-    from napari_selfseg.core.checkpoint import TrainedModel
-    from napari_selfseg.core.segmentation import prediction_of_tile
-
     start = time.perf_counter()
     tile = request.tiles[0]
-    model = TrainedModel(
-        network.eval(), request.method, request.settings, data.um_per_px, data.n_channels
-    )
-    with all_cores():
-        prediction = prediction_of_tile(model, tile, should_stop)
+    model, prediction = predict(request, network, data, should_stop)
     choice = monitor.best_choice or monitor.agreement.of(network).choice
     network.cpu()
     stain = Stain(tile.read())
@@ -95,20 +89,57 @@ def finish(
         scores=scores,
         recommended=learned.or_rather(plain),
         seconds=seconds,
-        provenance=build_provenance(
-            method=request.method,
-            settings=request.settings,
-            tiles=request.tiles,
-            device=ending.device,
-            threads=torch.get_num_threads(),
-            seconds=seconds,
-            stopped_by=ending.stopped_by,
-            best_step=monitor.best_step,
-            choice=choice,
-            scores=scores,
-            notes=ending.notes,
-        ),
+        provenance=provenance_of(request, ending, seconds, monitor.best_step, choice, scores),
         suggestion=learned,
+    )
+
+
+def predict(
+    request: TrainingRequest,
+    network: nn.Module,
+    data: TrainingData,
+    should_stop: Callable[[], bool],
+) -> tuple[TrainedModel, Prediction]:
+    """Return the trained model and what it draws of the tile in view.
+
+    Raises
+    ------
+    PredictionStopped
+        If ``should_stop`` said so between two pieces of the prediction.
+    """
+    from napari_selfseg.core.checkpoint import TrainedModel
+    from napari_selfseg.core.segmentation import prediction_of_tile
+
+    model = TrainedModel(
+        network.eval(), request.method, request.settings, data.um_per_px, data.n_channels
+    )
+    with all_cores():
+        return model, prediction_of_tile(model, request.tiles[0], should_stop)
+
+
+def provenance_of(
+    request: TrainingRequest,
+    ending: Ending,
+    seconds: float,
+    best_step: int,
+    choice: ChannelChoice | None,
+    scores: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return how a result came about; ``choice`` is None where all maps are the result."""
+    import torch
+
+    return build_provenance(
+        method=request.method,
+        settings=request.settings,
+        tiles=request.tiles,
+        device=ending.device,
+        threads=torch.get_num_threads(),
+        seconds=seconds,
+        stopped_by=ending.stopped_by,
+        best_step=best_step,
+        choice=choice,
+        scores=scores,
+        notes=ending.notes,
     )
 
 

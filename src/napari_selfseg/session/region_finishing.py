@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.regions import default_names
-from napari_selfseg.session.finishing import Ending, all_cores
-from napari_selfseg.session.provenance import build_provenance
+from napari_selfseg.session.finishing import Ending, predict, provenance_of
 from napari_selfseg.session.region_result import RegionResult
 from napari_selfseg.session.request import TrainingRequest
 
@@ -62,45 +61,24 @@ def finish_regions(
     PredictionStopped
         If ``should_stop`` said so between two pieces of the prediction.
     """
-    import torch
-
-    from napari_selfseg.core.checkpoint import TrainedModel
     from napari_selfseg.core.networks.region_network import RegionNetwork
-    from napari_selfseg.core.segmentation import prediction_of_tile
 
     assert isinstance(network, RegionNetwork)
     start = time.perf_counter()
-    tile = request.tiles[0]
-    model = TrainedModel(
-        network.eval(), request.method, request.settings, data.um_per_px, data.n_channels
-    )
-    with all_cores():
-        maps = prediction_of_tile(model, tile, should_stop).maps
+    model, prediction = predict(request, network, data, should_stop)
     network.cpu()
     names = default_names(network.n_classes, network.glass() if steps else None)
     seconds = ending.seconds + time.perf_counter() - start
-    provenance = build_provenance(
-        method=request.method,
-        settings=request.settings,
-        tiles=request.tiles,
-        device=ending.device,
-        threads=torch.get_num_threads(),
-        seconds=seconds,
-        stopped_by=ending.stopped_by,
-        best_step=watch.best_step,
-        choice=None,
-        scores={},
-        notes=ending.notes,
-    )
+    provenance = provenance_of(request, ending, seconds, watch.best_step, None, {})
     return RegionResult(
         model=model,
         curves=steps,
-        maps=maps,
+        maps=prediction.maps,
         names=names,
         stopped_by=ending.stopped_by,
         stopped_because=ending.because,
         best_step=watch.best_step,
-        tile=tile,
+        tile=request.tiles[0],
         seconds=seconds,
         provenance={**provenance, "classes": list(names)},
     )
