@@ -1,4 +1,4 @@
-"""Waiting for one click on a nucleus in the image."""
+"""Waiting for one click on a nucleus in the image, and the button that asks for it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import TileView
+from napari_selfseg.widgets.style import with_role
 
 SLIP = 4  # px of the screen the mouse may move within a click; more is dragging the view
 
@@ -95,3 +96,32 @@ class NucleusClick(QObject):
             return
         self.stop()
         self.clicked.emit(*found)
+
+
+class ClickButton(QPushButton):
+    """Asks for one click in the image, and says so while it is awaited.
+
+    Parameters
+    ----------
+    title : str
+        What it says otherwise.
+    tip : str
+    """
+
+    def __init__(self, title: str, tip: str) -> None:
+        super().__init__()
+        with_role(self, "toggle", tip)
+        self.setCheckable(True)
+        self._title = title
+        self.toggled.connect(self._name)
+        self._name(False)
+
+    def set_waiting(self, on: bool) -> None:
+        """Show whether a click is awaited, without asking for one."""
+        self.blockSignals(True)
+        self.setChecked(on)
+        self.blockSignals(False)
+        self._name(on)
+
+    def _name(self, waiting: bool) -> None:
+        self.setText("Click one now … (Esc)" if waiting else self._title)

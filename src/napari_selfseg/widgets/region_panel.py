@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,19 +9,19 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
-    QPlainTextEdit,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_selfseg.widgets.class_table import ClassTable
+from napari_selfseg.widgets.nucleus_click import ClickButton
+from napari_selfseg.widgets.provenance_fold import ProvenanceFold
 from napari_selfseg.widgets.region_sliders import RegionSliders
 from napari_selfseg.widgets.result_panel import CORRECT
-from napari_selfseg.widgets.style import Fold, Sentence, with_role
+from napari_selfseg.widgets.style import Sentence, with_role
 
 NOTHING_YET = "Press Train: every kind of tissue gets a colour, and you give it a name."
-WAITING, CLICK = "Click one now … (Esc)", "Click a structure"
 
 
 class RegionPanel(QWidget):
@@ -47,18 +46,16 @@ class RegionPanel(QWidget):
             QPushButton("All regions"), "toggle", "Show and edit the layer of all classes."
         )
         self.all_button.setCheckable(True)
-        self.click_button = with_role(
-            QPushButton(CLICK),
-            "toggle",
+        self.click_button = ClickButton(
+            "Click a structure",
             "Then click what you look for, such as the wall of a gland: its class alone is shown "
             "as objects. Esc cancels. The result then says that one click was used.",
         )
-        self.click_button.setCheckable(True)
         self.count, self.labels_used = QLabel(), QLabel()
-        self.provenance = QPlainTextEdit()
+        self.provenance = ProvenanceFold()
         self.found = QWidget()
         self._lay_out()
-        self.click_button.toggled.connect(self._on_click_toggled)
+        self.click_button.toggled.connect(self.click_wanted)
         self.all_button.clicked.connect(self._ask_for_all)
         self.show_nothing()
 
@@ -78,19 +75,11 @@ class RegionPanel(QWidget):
 
     def set_picking(self, on: bool) -> None:
         """Show whether a click on a structure is awaited."""
-        self.click_button.blockSignals(True)
-        self.click_button.setChecked(on)
-        self.click_button.blockSignals(False)
-        self.click_button.setText(WAITING if on else CLICK)
+        self.click_button.set_waiting(on)
 
     def show_provenance(self, provenance: Mapping[str, Any]) -> None:
         """Show how the result came about."""
-        text = json.dumps(dict(provenance), indent=2, default=str)
-        self.provenance.setPlainText(text.translate({ord(c): None for c in '{}",'}).strip("\n"))
-
-    def _on_click_toggled(self, on: bool) -> None:
-        self.click_button.setText(WAITING if on else CLICK)
-        self.click_wanted.emit(on)
+        self.provenance.tell(provenance)
 
     def _ask_for_all(self) -> None:
         self.all_button.setChecked(False)  # `show_found` marks it
@@ -106,10 +95,6 @@ class RegionPanel(QWidget):
         told.addStretch()
         told.addWidget(self.labels_used)
         self.labels_used.setProperty("tone", "hint")
-        self.provenance.setReadOnly(True)
-        self.provenance.setFixedHeight(170)
-        self.provenance.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self.provenance_fold = Fold("How it came about", self.provenance)
         found = QVBoxLayout(self.found)
         found.setContentsMargins(0, 0, 0, 0)
         found.setSpacing(6)
@@ -118,7 +103,7 @@ class RegionPanel(QWidget):
         found.addLayout(told)
         found.addWidget(Sentence(CORRECT, "hint"))
         found.addWidget(self.sliders)
-        found.addWidget(self.provenance_fold)
+        found.addWidget(self.provenance)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)

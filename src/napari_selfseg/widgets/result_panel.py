@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QPlainTextEdit,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -21,7 +19,9 @@ from qtpy.QtWidgets import (
 
 from napari_selfseg.widgets.candidate import Source
 from napari_selfseg.widgets.label_sliders import LabelSliders
-from napari_selfseg.widgets.style import Fold, Sentence, with_role
+from napari_selfseg.widgets.nucleus_click import ClickButton
+from napari_selfseg.widgets.provenance_fold import ProvenanceFold
+from napari_selfseg.widgets.style import Sentence, with_role
 from napari_selfseg.widgets.thumbnails import MapChooser
 
 CORRECT = "Correct them with napari's paint, erase and fill tools, top left. Ctrl+Z undoes."
@@ -62,13 +62,11 @@ class ResultPanel(QWidget):
         self.flip_button = with_role(
             QPushButton("Flip"), "plain", "The objects are the dark side of this map."
         )
-        self.click_button = with_role(
-            QPushButton("Click a nucleus"),
-            "toggle",
+        self.click_button = ClickButton(
+            "Click a nucleus",
             "Then click one nucleus in the image: the map that shows it best is taken. "
             "Esc cancels. The result then says that one click was used.",
         )
-        self.click_button.setCheckable(True)
         self.doubt_button = with_role(
             QPushButton("Show doubt"),
             "toggle",
@@ -79,13 +77,13 @@ class ResultPanel(QWidget):
         self.quality = Sentence(tone="hint")
         self.count, self.labels_used = QLabel(), QLabel()
         self.sliders = LabelSliders()
-        self.provenance = QPlainTextEdit()
+        self.provenance = ProvenanceFold()
         self.maps_part, self.labels_part = QWidget(), QWidget()
         self._lay_out()
         for source, card in self.cards.items():
             card.clicked.connect(lambda _=False, source=source: self.source_taken.emit(source))
         self.flip_button.clicked.connect(self.flip_wanted)
-        self.click_button.toggled.connect(self._on_click_toggled)
+        self.click_button.toggled.connect(self.click_wanted)
         self.doubt_button.clicked.connect(self.doubt_wanted)
         self.show_nothing()
 
@@ -117,10 +115,7 @@ class ResultPanel(QWidget):
 
     def set_picking(self, on: bool) -> None:
         """Show whether a click on a nucleus is awaited."""
-        self.click_button.blockSignals(True)
-        self.click_button.setChecked(on)
-        self.click_button.blockSignals(False)
-        self._name_click_button()
+        self.click_button.set_waiting(on)
 
     def show_count(self, text: str) -> None:
         """Show how many objects there are."""
@@ -141,17 +136,8 @@ class ResultPanel(QWidget):
 
     def show_provenance(self, provenance: Mapping[str, Any] | None) -> None:
         """Show how the result came about; None: nothing to show."""
-        self.provenance_fold.setVisible(provenance is not None)
-        text = "" if provenance is None else json.dumps(dict(provenance), indent=2, default=str)
-        self.provenance.setPlainText(text.translate({ord(c): None for c in '{}",'}).strip("\n"))
-
-    def _on_click_toggled(self, on: bool) -> None:
-        self._name_click_button()
-        self.click_wanted.emit(on)
-
-    def _name_click_button(self) -> None:
-        on = self.click_button.isChecked()
-        self.click_button.setText("Click one now … (Esc)" if on else "Click a nucleus")
+        self.provenance.setVisible(provenance is not None)
+        self.provenance.tell(provenance or {})
 
     def _lay_out(self) -> None:
         cards = QHBoxLayout()
@@ -173,10 +159,6 @@ class ResultPanel(QWidget):
         told.addStretch()
         told.addWidget(self.labels_used)
         self.labels_used.setProperty("tone", "hint")
-        self.provenance.setReadOnly(True)
-        self.provenance.setFixedHeight(170)
-        self.provenance.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self.provenance_fold = Fold("How it came about", self.provenance)
         labels = QVBoxLayout(self.labels_part)
         labels.setContentsMargins(0, 0, 0, 0)
         labels.setSpacing(4)
@@ -188,7 +170,7 @@ class ResultPanel(QWidget):
         labels.addLayout(sure)
         labels.addWidget(Sentence(CORRECT, "hint"))
         labels.addWidget(self.sliders)
-        labels.addWidget(self.provenance_fold)
+        labels.addWidget(self.provenance)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
