@@ -24,6 +24,7 @@ from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.latest import Latest
 from napari_selfseg.widgets.regions import TileView
 from napari_selfseg.widgets.result_layers import ResultLayers
+from napari_selfseg.widgets.shown_labels import ShownLabels
 
 Shown = Literal["regions", "structure"]
 SHARES_MS = 400  # after a stroke
@@ -60,8 +61,7 @@ class RegionWork(QObject):
         self.is_own_run = False
         self._viewer = unwrapped(viewer)
         self._labels: dict[Shown, NDArray[Any]] = {}  # as computed
-        self._layers: dict[Shown, Labels] = {}
-        self._former: list[Labels] = []  # of earlier runs
+        self._shown = ShownLabels(viewer, layers)
         self._edited: dict[Shown, NDArray[Any] | None] = {}  # of a stored run, until shown
         self._wants_structure = False
         self._jobs: dict[Shown, Latest] = {
@@ -81,7 +81,7 @@ class RegionWork(QObject):
     @property
     def is_empty(self) -> bool:
         """Whether nothing would be lost if it were forgotten."""
-        return self.result is None and not self._layers
+        return self.result is None and self._shown.is_empty
 
     @property
     def is_finding(self) -> bool:
@@ -135,8 +135,9 @@ class RegionWork(QObject):
         """
         self.result, self.is_own_run = result, is_own_run
         self.settings = label_settings or RegionLabelSettings()
-        self._former += self._layers.values()
-        self._layers, self._labels, self.active = {}, {}, None
+        for shown in self._jobs:
+            self._shown.retire(shown)
+        self._labels, self.active = {}, None
         self._edited = {"regions": edited, "structure": objects}
         self._wants_structure = result.structure is not None
         self._find_regions()
@@ -158,10 +159,10 @@ class RegionWork(QObject):
             return
         former = self._structure_name()
         self.result = self.result.renamed(number, name)
-        layer = self._layers.get("regions")
+        layer = self._shown.get("regions")
         if layer is not None:
             layer.features = class_features(self.result.names)
-        objects = self._layers.get("structure")
+        objects = self._shown.get("structure")
         if objects is not None and objects.name == former:
             objects.name = self._structure_name()
         self.changed.emit()
@@ -178,8 +179,8 @@ class RegionWork(QObject):
         """Show one class alone as objects, in a layer of its own."""
         if self.result is None:
             return
-        if number != self.result.structure and "structure" in self._layers:
-            self._former.append(self._layers.pop("structure"))
+        if number != self.result.structure and "structure" in self._shown:
+            self._shown.retire("structure")
             self._labels.pop("structure", None)
             self.active = "regions"
         self.result = self.result.with_structure(number, how)
@@ -190,9 +191,7 @@ class RegionWork(QObject):
 
     def make_way(self) -> None:
         """Hide labels that nobody has touched, so that the live preview is seen."""
-        for layer in self._own_layers():
-            if not self.layers.is_touched(layer):
-                layer.visible = False
+        self._shown.hide_untouched()
 
     def give_way_back(self) -> None:
         """Show the labels again, after a training without a result."""
@@ -208,19 +207,17 @@ class RegionWork(QObject):
 
     def hide(self) -> None:
         """Hide all layers, because the other mode is looked at."""
-        for layer in (*self._former, *self._own_layers()):
-            layer.visible = False
+        self._shown.hide()
 
     def take(self, shown: Shown) -> None:
         """Show all classes or the structure, the other is hidden; select the layer."""
         if shown in self._labels:
             self._show(shown)
-            self._viewer.layers.selection.active = self._layers[shown]
+            self._viewer.layers.selection.active = self.layer_of(shown)
 
     def layer_of(self, shown: Shown) -> Labels | None:
         """Return the layer of the classes or of the structure, if it is in the viewer."""
-        layer = self._layers.get(shown)
-        return layer if layer in self._viewer.layers else None
+        return self._shown.in_viewer(shown)
 
     @property
     def is_shown(self) -> bool:
@@ -254,8 +251,7 @@ class RegionWork(QObject):
 
     def labels_of(self, shown: Shown) -> NDArray[Any]:
         """Return classes or objects, (M, N), with a person's corrections."""
-        layer = self.layer_of(shown)
-        return self._labels[shown] if layer is None else np.array(layer.data)
+        return self._shown.corrected(shown, self._labels[shown])
 
     # ---- inside
 
@@ -287,21 +283,18 @@ class RegionWork(QObject):
         self._labels["regions"] = labels
         if is_first:
             self._show_first()
-        elif "regions" in self._layers:
-            self._layers["regions"] = self.layers.update_labels(self._layers["regions"], labels)
+        elif "regions" in self._shown:
+            self._shown.update("regions", labels)
         self._find_objects()
         self.changed.emit()
 
     def _show_first(self) -> None:
         """Show a new result; a layer a person is working on stays beside it."""
-        was_correcting = any(
-            layer in self._viewer.layers and layer.visible and self.layers.is_touched(layer)
-            for layer in self._former
-        )
+        was_correcting = self._shown.is_former_worked_on()
         self.layers.remove_preview()
         self._make_layer("regions")
         if was_correcting:
-            self._layers["regions"].visible = False
+            self.layer_of("regions").visible = False
             self.active = "regions"
             self.failed.emit(
                 "The layer you corrected stays as it is; All regions shows the new ones."
@@ -314,58 +307,44 @@ class RegionWork(QObject):
         if self.result is None or number != self.result.structure:
             return
         self._labels["structure"] = objects
-        if "structure" in self._layers:
-            former = self._layers["structure"]
-            self._layers["structure"] = self.layers.update_labels(former, objects)
+        if "structure" in self._shown:
+            self._shown.update("structure", objects)
         if self._wants_structure:
             self._wants_structure = False
             self.take("structure")
         self.changed.emit()
 
-    def _put_back(self, layer: Labels, edited: NDArray[Any] | None) -> None:
-        """Write stored labels into a new layer; what differs counts as a person's work."""
-        if edited is None:
-            return
-        if edited.dtype == layer.data.dtype:
-            layer.data[...] = edited
-            layer.refresh()
-        else:
-            layer.data = edited
-
     def _show(self, shown: Shown) -> None:
         if self.layer_of(shown) is None:
             self._make_layer(shown)
         self.active = shown
-        for layer in (*self._former, *self._layers.values()):
-            layer.visible = layer is self._layers[shown]
+        self._shown.show_only(shown)
         self.changed.emit()
 
     def _make_layer(self, shown: Shown) -> None:
         assert self.result is not None
-        former = self._layers.get(shown)
-        if former is not None:  # deleted by the user, wanted again
-            self._layers[shown] = self.layers.update_labels(former, self._labels[shown])
+        labels = self._labels[shown]
+        if shown in self._shown:  # deleted by the user, wanted again
+            self._shown.update(shown, labels)
             return
         if shown == "structure":
-            layer = self.layers.add_labels(self._labels[shown], self._structure_name())
+            self._shown.add(shown, labels, self._structure_name())
         else:
-            layer = self.layers.add_labels(
-                self._labels[shown],
+            layer = self._shown.add(
+                shown,
+                labels,
                 f"{self.result.tile.name} regions",
                 opacity=CLASS_OPACITY,
                 colormap=class_colormap(self.result.n_classes),
                 features=class_features(self.result.names),
             )
             layer.events.paint.connect(self._on_paint)
-        self._layers[shown] = layer
-        self._put_back(layer, self._edited.pop(shown, None))
+        edited = self._edited.pop(shown, None)
+        if edited is not None:
+            self._shown.put_back(shown, edited)
 
     def _on_paint(self, *_: Any) -> None:
         self._soon.start()
-
-    def _own_layers(self) -> list[Labels]:
-        layers = (self.layer_of(shown) for shown in self._layers)
-        return [layer for layer in layers if layer is not None]
 
     def _structure_name(self) -> str:
         if self.result is None or self.result.structure is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, get_args
 
-import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
@@ -27,6 +26,7 @@ from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.latest import Latest
 from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView
 from napari_selfseg.widgets.region_work import RegionWork
+from napari_selfseg.widgets.shown_labels import ShownLabels
 
 CONFIDENCE_NAME, DOUBT_NAME = "SelfSeg confidence", "SelfSeg doubt"
 QUICK_TO_THRESHOLD = 4_000_000  # px; above, the threshold start waits until it is asked for
@@ -67,9 +67,8 @@ class TileWork(QObject):
         self.is_own_run = False
         self._viewer = unwrapped(viewer)
         self._data = id(tile_view.layer.data)
-        self._shown: dict[Source, Labels] = {}
+        self._shown = ShownLabels(viewer, self.layers)
         self._wanted: Source | None = None
-        self._former: list[Labels] = []  # of earlier runs
         self._was_correcting = False
         self._jobs: dict[Source, Latest] = {
             name: Latest(self._take_candidate, self.failed.emit, owner) for name in get_args(Source)
@@ -104,7 +103,7 @@ class TileWork(QObject):
     @property
     def is_empty(self) -> bool:
         """Whether nothing would be lost if it were forgotten."""
-        return self.result is None and not self._shown and self.regions.is_empty
+        return self.result is None and self._shown.is_empty and self.regions.is_empty
 
     @property
     def recommended(self) -> Source | None:
@@ -159,9 +158,8 @@ class TileWork(QObject):
         """
         self.result, self.is_own_run = result, is_own_run
         self.guess = result.choice.channel if result.choice.how == "guess" else None
-        self._was_correcting = self._is_touched(self.active)
-        if "learned" in self._shown:
-            self._former.append(self._shown.pop("learned"))
+        self._was_correcting = self._shown.is_touched(self.active)
+        self._shown.retire("learned")
         self.candidates.pop("learned", None)
         if self.active == "learned":
             self.active = None
@@ -233,15 +231,12 @@ class TileWork(QObject):
 
     def make_way(self) -> None:
         """Hide labels that nobody has touched, so that the live preview is seen."""
-        for source in self._shown:
-            layer = self.layer_of(source)
-            if layer is not None and not self.layers.is_touched(layer):
-                layer.visible = False
+        self._shown.hide_untouched()
 
     def give_way_back(self) -> None:
         """Show the active labels again, after a training without a result."""
         self.layers.remove_preview()
-        layer = self.layer_of(self.active) if self.active is not None else None
+        layer = self._shown.in_viewer(self.active)
         if layer is not None:
             layer.visible = True
 
@@ -254,8 +249,7 @@ class TileWork(QObject):
 
     def hide(self) -> None:
         """Hide all labels, because the other mode is looked at."""
-        for layer in (*self._former, *self._shown.values()):
-            layer.visible = False
+        self._shown.hide()
 
     def take(self, source: Source) -> None:
         """Show the labels of one candidate, the other's are hidden; select its layer."""
@@ -265,7 +259,7 @@ class TileWork(QObject):
                 self.prepare_threshold(even_if_large=True)
             return
         self._show(source)
-        self._viewer.layers.selection.active = self._shown[source]
+        self._viewer.layers.selection.active = self.layer_of(source)
 
     @property
     def doubt(self) -> NDArray[Any] | None:
@@ -294,8 +288,7 @@ class TileWork(QObject):
         """Return the labels (M, N) of a candidate with a person's corrections, or None."""
         if source not in self.candidates:
             return None
-        layer = self.layer_of(source)
-        return self.candidates[source].labels if layer is None else np.array(layer.data)
+        return self._shown.corrected(source, self.candidates[source].labels)
 
     @property
     def is_shown(self) -> bool:
@@ -316,8 +309,7 @@ class TileWork(QObject):
 
     def layer_of(self, source: Source) -> Labels | None:
         """Return the labels layer of a candidate, if it is in the viewer."""
-        layer = self._shown.get(source)
-        return layer if layer in self._viewer.layers else None
+        return self._shown.in_viewer(source)
 
     def _take_candidate(self, found: Any) -> None:
         source, candidate = found
@@ -333,7 +325,7 @@ class TileWork(QObject):
         else:  # the sliders have moved on; these labels are shown until theirs come
             self.candidates[source] = replace(candidate, settings=now.settings)
         if source in self._shown:
-            self._shown[source] = self.layers.update_labels(self._shown[source], candidate.labels)
+            self._shown.update(source, candidate.labels)
             if source == "learned":
                 self._show_confidence()
         if self._wanted == source:
@@ -350,50 +342,34 @@ class TileWork(QObject):
         show_learned = edited is not None or self.recommended == "learned"
         self._make_layer("learned")
         if edited is not None:
-            self._put_back(edited)
+            self._shown.put_back("learned", edited)
         if self._was_correcting:
             # a person is working on it: the learned labels wait beside it
-            self._shown["learned"].visible = False
+            self.layer_of("learned").visible = False
             self.changed.emit()
         else:
             self._show("learned" if show_learned else "threshold")
-
-    def _put_back(self, edited: NDArray[Any]) -> None:
-        """Write stored labels into the new layer; what differs counts as a person's work."""
-        layer = self._shown["learned"]
-        if edited.dtype == layer.data.dtype:
-            layer.data[...] = edited
-            layer.refresh()
-        else:
-            layer.data = edited
 
     def _show(self, source: Source) -> None:
         if self.layer_of(source) is None:
             self._make_layer(source)
         self.active = source
-        for layer in (*self._former, *self._shown.values()):
-            layer.visible = layer is self._shown[source]
+        self._shown.show_only(source)
         self.changed.emit()
 
     def _make_layer(self, source: Source) -> None:
         candidate = self.candidates[source]
-        former = self._shown.get(source)
-        if former is None:
-            self._shown[source] = self.layers.add_labels(candidate.labels, candidate.name)
-        else:  # deleted by the user, wanted again
-            self._shown[source] = self.layers.update_labels(former, candidate.labels)
+        if source in self._shown:  # deleted by the user, wanted again
+            self._shown.update(source, candidate.labels)
+        else:
+            self._shown.add(source, candidate.labels, candidate.name)
 
     def _show_confidence(self) -> None:
         confidence = self.candidates["learned"].confidence
         self.layers.show_confidence(confidence, CONFIDENCE_NAME, visible=False)
 
-    def _is_touched(self, source: Source | None) -> bool:
-        layer = self.layer_of(source) if source is not None else None
-        return layer is not None and self.layers.is_touched(layer)
-
     def _add_extra(self, found: tuple[str, NDArray[Any]]) -> None:
         name, labels = found
         layer = self.layers.add_labels(labels, name)
-        for other in self._shown.values():
-            other.visible = False
+        self._shown.hide_current()
         self._viewer.layers.selection.active = layer

@@ -1,0 +1,108 @@
+"""The labels layers of one kind of result of a tile: one of them is seen, a person edits them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+from napari_selfseg.widgets.image_layers import unwrapped
+from napari_selfseg.widgets.result_layers import ResultLayers
+
+
+class ShownLabels:
+    """Labels layers by the name of what they show; those of earlier runs stay, hidden.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    layers : ResultLayers
+        Of the tile.
+    """
+
+    def __init__(self, viewer: Any, layers: ResultLayers) -> None:
+        self._viewer, self._layers = unwrapped(viewer), layers
+        self._now: dict[str, Labels] = {}
+        self._former: list[Labels] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether this run has no layers; the user may have deleted those it has."""
+        return not self._now
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._now
+
+    def get(self, name: str) -> Labels | None:
+        """Return a layer, even if the user deleted it."""
+        return self._now.get(name)
+
+    def in_viewer(self, name: str | None) -> Labels | None:
+        """Return a layer, if it is in the viewer."""
+        layer = self._now.get(name)
+        return layer if layer in self._viewer.layers else None
+
+    def corrected(self, name: str, predicted: NDArray[Any]) -> NDArray[Any]:
+        """Return labels (M, N) with a person's corrections; ``predicted`` without a layer."""
+        layer = self.in_viewer(name)
+        return predicted if layer is None else np.array(layer.data)
+
+    def is_touched(self, name: str | None) -> bool:
+        """Whether a layer is in the viewer and a person has touched it."""
+        layer = self.in_viewer(name)
+        return layer is not None and self._layers.is_touched(layer)
+
+    def is_former_worked_on(self) -> bool:
+        """Whether a layer of an earlier run is seen and a person has touched it."""
+        return any(
+            layer in self._viewer.layers and layer.visible and self._layers.is_touched(layer)
+            for layer in self._former
+        )
+
+    def add(self, name: str, labels: NDArray[Any], title: str, **look: Any) -> Labels:
+        """Make a layer; ``look`` as `ResultLayers.add_labels` takes it."""
+        self._now[name] = self._layers.add_labels(labels, title, **look)
+        return self._now[name]
+
+    def update(self, name: str, labels: NDArray[Any]) -> None:
+        """Put a new prediction into a layer; one that the user deleted is made again."""
+        self._now[name] = self._layers.update_labels(self._now[name], labels)
+
+    def put_back(self, name: str, edited: NDArray[Any]) -> None:
+        """Write stored labels into a new layer; what differs counts as a person's work."""
+        layer = self._now[name]
+        if edited.dtype == layer.data.dtype:
+            layer.data[...] = edited
+            layer.refresh()
+        else:
+            layer.data = edited
+
+    def retire(self, name: str) -> None:
+        """Keep a layer, if there is one, as one of an earlier run; a new one takes its place."""
+        if name in self._now:
+            self._former.append(self._now.pop(name))
+
+    def show_only(self, name: str) -> None:
+        """Show one layer and hide all others."""
+        for layer in (*self._former, *self._now.values()):
+            layer.visible = layer is self._now[name]
+
+    def hide(self) -> None:
+        """Hide all layers."""
+        self.hide_current()
+        for layer in self._former:
+            layer.visible = False
+
+    def hide_current(self) -> None:
+        """Hide the layers of this run; those of earlier ones stay as they are."""
+        for layer in self._now.values():
+            layer.visible = False
+
+    def hide_untouched(self) -> None:
+        """Hide the layers of this run that nobody has touched."""
+        for name in self._now:
+            layer = self.in_viewer(name)
+            if layer is not None and not self._layers.is_touched(layer):
+                layer.visible = False
