@@ -194,7 +194,7 @@ class Window:
         self._time("Stop → said", start)
         wait_until(lambda: not self.dock.training.is_running)
         self._time("Stop → idle", start)
-        wait_until(lambda: not self.dock.work.is_finding("learned"))
+        wait_until(lambda: not self.dock.work.search.is_finding("learned"))
         self._time("Stop → labels", start)
         wait_until(lambda: not background._going_on)
         wait(0.5)
@@ -209,7 +209,7 @@ class Window:
         self.times.setdefault(what, []).append(told[0] - start)
         self._wait_for_drawing()
         self._time("slider → labels drawn", start)
-        wait_until(lambda: not self.dock.work.is_finding("learned"))
+        wait_until(lambda: not self.dock.work.search.is_finding("learned"))
         wait(0.2)
 
     def _paint(self, seconds: float, while_: str) -> None:

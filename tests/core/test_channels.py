@@ -151,3 +151,9 @@ def test_confidence_of_does_not_change_the_maps():
         confidence = confidence_of(maps, ChannelChoice(1, inverted, 1.0, "user", ()))
         np.testing.assert_allclose(confidence, 1 - maps[1] if inverted else maps[1])
     np.testing.assert_array_equal(maps, before)
+
+
+def test_another_map_is_taken_in_the_polarity_of_its_correlation():
+    choice = ChannelChoice(0, False, 0.5, "guess", (0.5, -0.4))
+    assert (choice.of_map(1).channel, choice.of_map(1).inverted) == (1, True)
+    assert not choice.of_map(2).inverted  # of this one nothing was measured

@@ -94,7 +94,7 @@ def train(qtbot, dock, runs):
 
 def settle(qtbot, dock, source="learned"):
     """Wait until the labels are those of the newest wish."""
-    qtbot.waitUntil(lambda: not dock.work.is_finding(source), timeout=SECONDS)
+    qtbot.waitUntil(lambda: not dock.work.search.is_finding(source), timeout=SECONDS)
 
 
 def names(viewer):
@@ -198,12 +198,12 @@ def test_the_end_brings_confidence_labels_and_advice(qtbot, dock, viewer, runs):
     assert {"tile", "SelfSeg confidence", "SelfSeg labels"} <= set(names(viewer))
     assert PREVIEW_NAME not in names(viewer)
     labels = viewer.layers["SelfSeg labels"]
-    shown = dock.work.layer_of(dock.work.recommended)
+    shown = dock.work.layer_of(dock.work.search.recommended)
     assert [layer for layer in viewer.layers if layer.visible] == [viewer.layers["tile"], shown]
     assert overlap(labels.data) > 0.8
     assert not viewer.layers["SelfSeg confidence"].visible
     assert "step 3" in dock.training_panel.outcome.text()
-    assert dock.work.recommended in ("learned", "threshold")
+    assert dock.work.search.recommended in ("learned", "threshold")
     badges = [dock.result_panel.cards[s].badge.isVisible() for s in ("learned", "threshold")]
     assert sorted(badges) == [False, True]
     assert "explain" in dock.result_panel.advice.text()

@@ -129,7 +129,7 @@ class Person:
 
     def settled(self, source="learned"):
         """Wait until the labels are those of the newest wish."""
-        self.wait_until(lambda: not self.dock.work.is_finding(source))
+        self.wait_until(lambda: not self.dock.work.search.is_finding(source))
 
     def picture(self, name):
         """Keep a picture of the window, if pictures are wanted."""
@@ -277,7 +277,7 @@ def choose_the_map(me):
     if work.active != "learned":  # the threshold may be the one that is recommended
         me.click(panel.cards["learned"])
     assert len(panel.maps.buttons) == 4
-    guess = work.guess
+    guess = work.search.guess
     assert "guess" in panel.maps.captions[guess].text()
     other = (guess + 1) % 4
     me.click(panel.maps.buttons[other])

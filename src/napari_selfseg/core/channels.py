@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +40,12 @@ class ChannelChoice:
     score: float
     how: Literal["guess", "one click", "user"]
     correlations: tuple[float, ...]
+
+    def of_map(self, channel: int) -> ChannelChoice:
+        """Return the choice of another map, in the polarity of its correlation."""
+        signed = self.correlations
+        inverted = channel < len(signed) and bool(signed[channel] < 0)
+        return replace(self, channel=channel, inverted=inverted)
 
 
 def mask_agreement(maps: NDArray[np.floating[Any]], cue: NDArray[Any]) -> NDArray[np.float64]:

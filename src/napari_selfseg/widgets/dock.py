@@ -115,7 +115,7 @@ class SelfSegDock(QWidget):
                 return work
         work = TileWork(self._viewer, view, self)
         self._works = [w for w in self._works if w.is_needed] + [work]
-        work.prepare_threshold()
+        work.search.find_threshold()
         return work
 
     def _show(self, work: TileWork | None) -> None:

@@ -54,7 +54,7 @@ class ResultControl(QObject):
         panel.flip_wanted.connect(self._flip)
         panel.click_wanted.connect(self._wait_for_click)
         panel.maps.map_taken.connect(self._take_map)
-        panel.maps.labels_wanted.connect(lambda k: self.work and self.work.make_labels_of_map(k))
+        panel.maps.labels_wanted.connect(lambda k: self.work and self.work.search.label_map(k))
         panel.doubt_wanted.connect(self._show_doubt)
         panel.sliders.changed.connect(lambda s: self.work and self.work.set_label_settings(s))
         panel.sliders.reset_wanted.connect(lambda: self.work and self.work.reset_label_settings())
@@ -93,7 +93,7 @@ class ResultControl(QObject):
         learning = "Learning …" if self._is_learning else "Press Train."
         self._show_card("learned", "Drawing the labels …", learning)
         panel.show_active(work.active)
-        panel.show_advice(advice(work), work.recommended)
+        panel.show_advice(advice(work), work.search.recommended)
         panel.set_maps_shown(work.result is not None and work.active == "learned")
         self._show_maps()
         active = work.candidates.get(work.active) if work.active else None
@@ -123,8 +123,8 @@ class ResultControl(QObject):
         assert self.work is not None
         card, candidate = self._panel.cards[source], self.work.candidates.get(source)
         if candidate is None:
-            card.show_empty(finding if self.work.is_finding(source) else missing)
-            card.setEnabled(source == "threshold" and not self.work.is_finding(source))
+            card.show_empty(finding if self.work.search.is_finding(source) else missing)
+            card.setEnabled(source == "threshold" and not self.work.search.is_finding(source))
             return
         offers = {"threshold": "Start from threshold", "learned": "Show learned"}
         offer = "Shown" if source == self.work.active else offers[source]
@@ -153,7 +153,7 @@ class ResultControl(QObject):
             a is not b for a, b in zip(self._maps_shown, now, strict=True)
         ):
             self._maps_shown = now
-            self._panel.maps.show_maps(*now, self.work.guess)
+            self._panel.maps.show_maps(*now, self.work.search.guess)
 
     def _take(self, source: Source) -> None:
         if self.work is not None:
@@ -164,9 +164,7 @@ class ResultControl(QObject):
         if self.work is None or self.work.result is None:
             return
         choice = self.work.result.choice
-        signed = choice.correlations
-        inverted = bool(signed[channel] < 0) if channel < len(signed) else False
-        self._choose(replace(choice, channel=channel, inverted=inverted, how=_how(choice)))
+        self._choose(replace(choice.of_map(channel), how=_how(choice)))
 
     def _show_doubt(self, shown: bool) -> None:
         if self.work is not None:
@@ -211,7 +209,7 @@ def expectation(work: TileWork) -> str:
 
 def advice(work: TileWork) -> str:
     """Say which of the two is recommended, and why."""
-    if work.recommended is None:
+    if work.search.recommended is None:
         return ""
     scores = [work.candidates[name].score for name in ("learned", "threshold")]
     learned, plain = (f"{score:.2f}".replace("-", "−") for score in scores)
@@ -225,7 +223,7 @@ def advice(work: TileWork) -> str:
             "What was learned explains the stain better than the plain threshold "
             f"({learned} against {plain}; judged without labels)."
         )
-    if work.recommended == "learned":
+    if work.search.recommended == "learned":
         return (
             "What was learned explains the stain nearly as well as the plain threshold "
             f"({learned} against {plain}; judged without labels), and knows single nuclei."

@@ -1,9 +1,9 @@
-"""What has been found in one tile: threshold and learned maps, and their labels layers."""
+"""What was found in one tile in its layers: threshold and learned labels, confidence, doubt."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, get_args
+from functools import partial
+from typing import Any
 
 from napari.layers import Labels
 from numpy.typing import NDArray
@@ -11,31 +11,20 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
-from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings
-from napari_selfseg.core.plausibility import is_learned_better
-from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.result import RunResult
-from napari_selfseg.widgets.candidate import (
-    Candidate,
-    Source,
-    learned_candidate,
-    threshold_candidate,
-)
+from napari_selfseg.widgets.candidate import Candidate, Source
+from napari_selfseg.widgets.candidate_search import CandidateSearch
 from napari_selfseg.widgets.image_layers import unwrapped
-from napari_selfseg.widgets.latest import Latest
 from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView
 from napari_selfseg.widgets.region_work import RegionWork
 from napari_selfseg.widgets.shown_labels import ShownLabels
 
 CONFIDENCE_NAME, DOUBT_NAME = "SelfSeg confidence", "SelfSeg doubt"
-QUICK_TO_THRESHOLD = 4_000_000  # px; above, the threshold start waits until it is asked for
 
 
 class TileWork(QObject):
     """The results of one tile and the layers that show them.
-
-    What is slow is done in the background; of several wishes only the newest counts.
 
     Parameters
     ----------
@@ -60,20 +49,17 @@ class TileWork(QObject):
         self.tile_view = tile_view
         self.layers = ResultLayers(viewer, tile_view)
         self.regions = RegionWork(viewer, self.layers, owner)
-        self.candidates: dict[Source, Candidate] = {}
+        self.search = CandidateSearch(tile_view.tile, owner)
         self.active: Source | None = None
-        self.result: RunResult | None = None
-        self.guess: int | None = None
         self.is_own_run = False
         self._viewer = unwrapped(viewer)
         self._data = id(tile_view.layer.data)
         self._shown = ShownLabels(viewer, self.layers)
         self._wanted: Source | None = None
         self._was_correcting = False
-        self._jobs: dict[Source, Latest] = {
-            name: Latest(self._take_candidate, self.failed.emit, owner) for name in get_args(Source)
-        }
-        self._extra = Latest(self._add_extra, self.failed.emit, owner)
+        self.search.arrived.connect(self._on_arrived)
+        self.search.map_labelled.connect(self._add_extra)
+        self.search.failed.connect(self.failed)
 
     def is_of(self, view: TileView) -> bool:
         """Whether a view is of the same region of the same pixels."""
@@ -89,10 +75,10 @@ class TileWork(QObject):
         """Take a newer view of the same pixels; its scale may be another one."""
         former = self.tile_view.tile.um_per_px
         self.tile_view = self.layers.tile_view = view
+        self.search.tile = view.tile
         if view.tile.um_per_px != former:
-            if "threshold" in self.candidates and "threshold" not in self._shown:
-                del self.candidates["threshold"]  # its sizes were meant for another scale
-                self.prepare_threshold()
+            if "threshold" not in self._shown:
+                self.search.renew_threshold()
             self.changed.emit()
 
     @property
@@ -106,36 +92,16 @@ class TileWork(QObject):
         return self.result is None and self._shown.is_empty and self.regions.is_empty
 
     @property
-    def recommended(self) -> Source | None:
-        """The candidate that is better by its label-free score, once there are both."""
-        if len(self.candidates) < 2:
-            return None
-        learned, plain = self.candidates["learned"], self.candidates["threshold"]
-        is_refined = learned.centres is not None
-        is_better = is_learned_better(learned.score, plain.score, is_refined)
-        return "learned" if is_better else "threshold"
+    def candidates(self) -> dict[Source, Candidate]:
+        """What was found so far."""
+        return self.search.found
 
-    def is_finding(self, source: Source) -> bool:
-        """Whether a candidate is on its way."""
-        return self._jobs[source].is_busy
+    @property
+    def result(self) -> RunResult | None:
+        """What the last training gave, with the map that is chosen now."""
+        return self.search.result
 
     # ---- finding
-
-    def prepare_threshold(self, even_if_large: bool = False) -> None:
-        """Find the plain threshold start in the background."""
-        n_rows, n_columns = self.tile_view.tile.shape
-        if "threshold" in self.candidates or self._jobs["threshold"].is_busy:
-            return
-        if even_if_large or n_rows * n_columns <= QUICK_TO_THRESHOLD:
-            tile = self.tile_view.tile
-
-            def find() -> Any:
-                stain = Stain(tile.read())
-                return "threshold", threshold_candidate(
-                    threshold_confidence(stain), stain, tile.um_per_px
-                )
-
-            self._jobs["threshold"].ask(find)
 
     def take_result(
         self,
@@ -156,76 +122,29 @@ class TileWork(QObject):
         is_own_run : bool
             False if only the model was learned elsewhere: there is no run to be stored then.
         """
-        self.result, self.is_own_run = result, is_own_run
-        self.guess = result.choice.channel if result.choice.how == "guess" else None
+        self.is_own_run = is_own_run
         self._was_correcting = self._shown.is_touched(self.active)
         self._shown.retire("learned")
-        self.candidates.pop("learned", None)
         if self.active == "learned":
             self.active = None
-
-        def find() -> Any:
-            learned = learned_candidate(result, label_settings)
-            plain = self.candidates.get("threshold") or threshold_candidate(
-                result.threshold, Stain(result.tile.read()), result.tile.um_per_px
-            )
-            return "result", (learned, plain, edited)
-
-        self._jobs["learned"].ask(find)
+        self.search.take_result(result, label_settings, partial(self._show_result, edited))
 
     def choose(self, choice: ChannelChoice) -> None:
         """Take another map or polarity for the object; the labels layer follows."""
-        if self.result is None or "learned" not in self.candidates:
-            return
-        self.result = self.result.with_choice(choice)
-        former = self.candidates["learned"]
-        self._make_learned(former.settings if former.settings != former.suggested else None)
-        self.changed.emit()
-
-    def _make_learned(self, settings: LabelSettings | None) -> None:
-        result = self.result
-        assert result is not None
-        self._jobs["learned"].ask(lambda: ("learned", learned_candidate(result, settings)))
+        if self.is_shown:
+            self.search.choose(choice)
+            self.changed.emit()
 
     def set_label_settings(self, settings: LabelSettings) -> None:
         """Make the active labels anew, from the map that is there."""
-        source = self.active
-        if source is None or source not in self.candidates:
-            return
-        # at once, so that the next change starts from it
-        candidate = replace(self.candidates[source], settings=settings)
-        self.candidates[source] = candidate
-        if self.result is not None and candidate.choice not in (None, self.result.choice):
-            self._make_learned(settings)  # another map is on its way
-            return
-
-        def find() -> Any:
-            return source, candidate.with_settings(settings)
-
-        self._jobs[source].ask(find)
+        if self.active in self.candidates:
+            self.search.set_label_settings(self.active, settings)
 
     def reset_label_settings(self) -> None:
         """Go back to the suggested settings."""
         if self.active in self.candidates:
             self.set_label_settings(self.candidates[self.active].suggested)
             self.changed.emit()
-
-    def make_labels_of_map(self, channel: int) -> None:
-        """Make a further labels layer from any of the maps."""
-        result = self.result
-        if result is None:
-            return
-        choice = result.choice
-        if channel != choice.channel:
-            signed = choice.correlations
-            inverted = bool(signed[channel] < 0) if channel < len(signed) else False
-            choice = replace(choice, channel=channel, inverted=inverted)
-
-        def find() -> Any:
-            found = learned_candidate(result.with_choice(choice))
-            return f"SelfSeg map {channel + 1}", found.labels
-
-        self._extra.ask(find)
 
     # ---- showing
 
@@ -256,7 +175,7 @@ class TileWork(QObject):
         if source not in self.candidates:
             self._wanted = source
             if source == "threshold":
-                self.prepare_threshold(even_if_large=True)
+                self.search.find_threshold(even_if_large=True)
             return
         self._show(source)
         self._viewer.layers.selection.active = self.layer_of(source)
@@ -311,21 +230,11 @@ class TileWork(QObject):
         """Return the labels layer of a candidate, if it is in the viewer."""
         return self._shown.in_viewer(source)
 
-    def _take_candidate(self, found: Any) -> None:
-        source, candidate = found
-        if source == "result":
-            self._take_both(*candidate)
-            return
-        now = self.candidates.get(source)
-        if now is None and source == "learned":
-            return  # of a run that was replaced
-        is_newest = not self._jobs[source].is_busy
-        if is_newest or now is None:
-            self.candidates[source] = candidate
-        else:  # the sliders have moved on; these labels are shown until theirs come
-            self.candidates[source] = replace(candidate, settings=now.settings)
+    # ---- inside
+
+    def _on_arrived(self, source: Source) -> None:
         if source in self._shown:
-            self._shown.update(source, candidate.labels)
+            self._shown.update(source, self.candidates[source].labels)
             if source == "learned":
                 self._show_confidence()
         if self._wanted == source:
@@ -333,13 +242,11 @@ class TileWork(QObject):
             self.take(source)
         self.changed.emit()
 
-    def _take_both(self, learned: Candidate, plain: Candidate, edited: NDArray[Any] | None) -> None:
-        self.candidates.setdefault("threshold", plain)
-        self.candidates["learned"] = learned
+    def _show_result(self, edited: NDArray[Any] | None) -> None:
         self.layers.remove_preview()
         self._show_confidence()
         self.show_doubt(self.shows_doubt)  # of the new maps, if it was looked at
-        show_learned = edited is not None or self.recommended == "learned"
+        show_learned = edited is not None or self.search.recommended == "learned"
         self._make_layer("learned")
         if edited is not None:
             self._shown.put_back("learned", edited)
@@ -368,8 +275,7 @@ class TileWork(QObject):
         confidence = self.candidates["learned"].confidence
         self.layers.show_confidence(confidence, CONFIDENCE_NAME, visible=False)
 
-    def _add_extra(self, found: tuple[str, NDArray[Any]]) -> None:
-        name, labels = found
+    def _add_extra(self, name: str, labels: NDArray[Any]) -> None:
         layer = self.layers.add_labels(labels, name)
         self._shown.hide_current()
         self._viewer.layers.selection.active = layer

@@ -1,0 +1,196 @@
+"""Finding the candidates of a tile, threshold and learned, and making their labels anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, get_args
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.instances import LabelSettings
+from napari_selfseg.core.plausibility import is_learned_better
+from napari_selfseg.core.threshold import threshold_confidence
+from napari_selfseg.session.result import RunResult
+from napari_selfseg.widgets.candidate import (
+    Candidate,
+    Source,
+    learned_candidate,
+    threshold_candidate,
+)
+from napari_selfseg.widgets.latest import Latest
+
+QUICK_TO_THRESHOLD = 4_000_000  # px; above, the threshold start waits until it is asked for
+
+
+class CandidateSearch(QObject):
+    """Finds the candidates of one tile in the background; of several wishes the newest counts.
+
+    Parameters
+    ----------
+    tile : Tile
+    owner : QWidget
+        Nothing happens any more once it was destroyed.
+
+    Attributes
+    ----------
+    arrived : Signal(str)
+        A candidate, "threshold" or "learned", was found or has new labels.
+    map_labelled : Signal(str, object)
+        Name and labels (M, N) of a further map.
+    failed : Signal(str)
+        One sentence for the user.
+    """
+
+    arrived = Signal(str)
+    map_labelled = Signal(str, object)
+    failed = Signal(str)
+
+    def __init__(self, tile: Tile, owner: QWidget) -> None:
+        super().__init__(owner)
+        self.tile = tile
+        self.found: dict[Source, Candidate] = {}
+        self.result: RunResult | None = None
+        self.guess: int | None = None
+        self._jobs: dict[Source, Latest] = {
+            name: Latest(self._take, self.failed.emit, owner) for name in get_args(Source)
+        }
+        self._of_map = Latest(lambda made: self.map_labelled.emit(*made), self.failed.emit, owner)
+
+    def is_finding(self, source: Source) -> bool:
+        """Whether a candidate is on its way."""
+        return self._jobs[source].is_busy
+
+    @property
+    def recommended(self) -> Source | None:
+        """The candidate that is better by its label-free score, once there are both."""
+        if len(self.found) < 2:
+            return None
+        learned, plain = self.found["learned"], self.found["threshold"]
+        is_refined = learned.centres is not None
+        is_better = is_learned_better(learned.score, plain.score, is_refined)
+        return "learned" if is_better else "threshold"
+
+    # ---- what is wanted
+
+    def find_threshold(self, even_if_large: bool = False) -> None:
+        """Find the plain threshold start, unless it is there or on its way."""
+        n_rows, n_columns = self.tile.shape
+        if "threshold" in self.found or self.is_finding("threshold"):
+            return
+        if even_if_large or n_rows * n_columns <= QUICK_TO_THRESHOLD:
+            tile = self.tile
+
+            def find() -> Any:
+                stain = Stain(tile.read())
+                return "threshold", threshold_candidate(
+                    threshold_confidence(stain), stain, tile.um_per_px
+                )
+
+            self._jobs["threshold"].ask(find)
+
+    def renew_threshold(self) -> None:
+        """Find the threshold start again: its sizes were meant for another scale."""
+        if self.found.pop("threshold", None) is not None:
+            self.find_threshold()
+
+    def take_result(
+        self,
+        result: RunResult,
+        label_settings: LabelSettings | None,
+        on_found: Callable[[], None],
+    ) -> None:
+        """Make the labels of a training, beside those of the threshold.
+
+        Parameters
+        ----------
+        result : RunResult
+        label_settings : LabelSettings or None
+            Of a stored run; without them the suggestion is taken.
+        on_found : callable()
+            Called, in place of `arrived`, when both candidates are there.
+        """
+        self.result = result
+        self.guess = result.choice.channel if result.choice.how == "guess" else None
+        self.found.pop("learned", None)
+
+        def find() -> Any:
+            learned = learned_candidate(result, label_settings)
+            plain = self.found.get("threshold") or threshold_candidate(
+                result.threshold, Stain(result.tile.read()), result.tile.um_per_px
+            )
+            return "result", (learned, plain, on_found)
+
+        self._jobs["learned"].ask(find)
+
+    def choose(self, choice: ChannelChoice) -> None:
+        """Take another map or polarity for the object, once there is a learned candidate."""
+        assert self.result is not None
+        self.result = self.result.with_choice(choice)
+        former = self.found["learned"]
+        self._find_learned(former.settings if former.settings != former.suggested else None)
+
+    def set_label_settings(self, source: Source, settings: LabelSettings) -> None:
+        """Make the labels of a candidate anew, from the map that is there."""
+        # at once, so that the next change starts from it
+        candidate = replace(self.found[source], settings=settings)
+        self.found[source] = candidate
+        if self.result is not None and candidate.choice not in (None, self.result.choice):
+            self._find_learned(settings)  # another map is on its way
+            return
+
+        def find() -> Any:
+            return source, candidate.with_settings(settings)
+
+        self._jobs[source].ask(find)
+
+    def label_map(self, channel: int) -> None:
+        """Make labels of any of the maps, beside the candidates."""
+        result = self.result
+        if result is None:
+            return
+        choice = result.choice
+        if channel != choice.channel:
+            choice = choice.of_map(channel)
+
+        def find() -> Any:
+            found = learned_candidate(result.with_choice(choice))
+            return f"SelfSeg map {channel + 1}", found.labels
+
+        self._of_map.ask(find)
+
+    # ---- inside
+
+    def _find_learned(self, settings: LabelSettings | None) -> None:
+        result = self.result
+        assert result is not None
+        self._jobs["learned"].ask(lambda: ("learned", learned_candidate(result, settings)))
+
+    def _take(self, found: Any) -> None:
+        what, made = found
+        if what == "result":
+            self._take_both(*made)
+        else:
+            self._take_candidate(what, made)
+
+    def _take_both(
+        self, learned: Candidate, plain: Candidate, on_found: Callable[[], None]
+    ) -> None:
+        self.found.setdefault("threshold", plain)
+        self.found["learned"] = learned
+        on_found()
+
+    def _take_candidate(self, source: Source, candidate: Candidate) -> None:
+        now = self.found.get(source)
+        if now is None and source == "learned":
+            return  # of a run that was replaced
+        is_newest = not self.is_finding(source)
+        if is_newest or now is None:
+            self.found[source] = candidate
+        else:  # the sliders have moved on; these labels are shown until theirs come
+            self.found[source] = replace(candidate, settings=now.settings)
+        self.arrived.emit(source)
