@@ -1,4 +1,4 @@
-"""Refinement on a drawn tile: the pupil learns, follows a seed, can be stopped, survives faults."""
+"""Refinement on a drawn tile: the pupils learn, follow a seed, can be stopped, survive faults."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def begun(settings, tiles=(TILE,)):
     return PatchContrast().build_model(settings, data.n_channels), data
 
 
-def test_the_pupil_learns_the_nuclei_whatever_the_consensus_says():
+def test_the_pupils_learn_the_nuclei_whatever_the_consensus_says():
     settings = settings_of(40)
     network, data = begun(settings)
     torch.set_num_threads(2)
@@ -63,14 +63,14 @@ def test_steps_go_on_counting_and_tell_when_the_map_is_another_one():
     assert [step.renewed for step in steps] == [False, True, True, True, True]
 
 
-def test_the_same_seed_gives_the_same_pupil_and_another_does_not():
+def test_the_same_seed_gives_the_same_pupils_and_another_does_not():
     states = []
     for seed in (0, 0, 1):
         settings = settings_of(2, seed=seed)
         network, data = begun(settings)
         network.first = begun(settings_of(2))[0].first  # the starts are not what is asked
         list(refine(network, data, settings))
-        states.append(state_of(network.pupil))
+        states.append(state_of(network.pupils))
     assert same(states[0], states[1])
     assert not same(states[0], states[2])
 
@@ -160,8 +160,16 @@ class TestObjective:
         generator = torch.Generator().manual_seed(0)
         crops = torch.rand(2, 6, 8, 8, generator=generator)
         crops[:, 3:5] = (crops[:, 3:5] > 0.5).float()
-        output = torch.randn(2, 2, 8, 8, generator=generator)
+        output = torch.randn(2, 3, 2, 8, 8, generator=generator)
         loss, measures = LessonObjective()(crops, output, generator)
+        each = [self.slowly(crops, output[:, network]) for network in range(3)]
+        assert float(loss) == pytest.approx(sum(one for one, _ in each))
+        assert measures["agreement"] == pytest.approx(sum(soft for _, soft in each) / 3)
+        assert measures["loss"] == pytest.approx(float(loss) / 3)
+
+    @staticmethod
+    def slowly(crops, output):
+        """Return the loss and the soft Dice of one network, pixel by pixel."""
         found = wanted = both = entropy = depth = taught = 0.0
         for b in range(2):
             for r in range(8):
@@ -174,22 +182,21 @@ class TestObjective:
                     entropy -= target * p.log() + (1 - target) * (1 - p).log()
                     depth += binary_cross_entropy_with_logits(output[b, 1, r, c], crops[b, 5, r, c])
         soft = (2 * both + 1) / (found + wanted + 1)
-        assert float(loss) == pytest.approx(float(entropy / taught + 1 - soft + depth / taught))
-        assert measures["agreement"] == pytest.approx(float(soft))
+        return float(entropy / taught + 1 - soft + depth / taught), float(soft)
 
     def test_what_is_left_open_changes_nothing(self):
         crops = torch.rand(1, 6, 8, 8, generator=torch.Generator().manual_seed(1))
         crops[:, 4] = 0
         crops[:, 4, :4] = 1
-        output = torch.randn(1, 2, 8, 8, requires_grad=True)
+        output = torch.randn(1, 2, 2, 8, 8, requires_grad=True)
         loss, _ = LessonObjective()(crops, output, torch.Generator())
         loss.backward()
-        assert not output.grad[:, :, 4:].any()
-        assert output.grad[:, :, :4].all()
+        assert not output.grad[..., 4:, :].any()
+        assert output.grad[..., :4, :].all()
 
     def test_nothing_taught_skips_the_step(self):
         crops = torch.zeros(1, 6, 8, 8)
-        assert LessonObjective()(crops, torch.zeros(1, 2, 8, 8), torch.Generator())[0] is None
+        assert LessonObjective()(crops, torch.zeros(1, 1, 2, 8, 8), torch.Generator())[0] is None
 
 
 @given(progress=st.floats(0, 1))

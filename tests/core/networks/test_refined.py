@@ -1,4 +1,4 @@
-"""The refined network: what it draws before and after the pupil has learned."""
+"""The refined network: what it draws before and after the pupils have learned."""
 
 import numpy as np
 import pytest
@@ -29,17 +29,18 @@ def refined_with(shrink=2, inverted=False, members=3, learned=True):
     networks = [lively(ConfidenceNetwork(3, 3)) for _ in range(members)]
     consensus = Consensus(members, 3, 3)
     consensus.listen_to([Opinion(n.state_dict(), 1, inverted) for n in networks])
-    network = Refined(consensus)
-    lively(network.pupil)
+    network = Refined(consensus, n_pupils=2)
+    lively(network.pupils)
     with torch.no_grad():
-        network.pupil.head.weight.mul_(4)
+        for pupil in network.pupils.members:
+            pupil.head.weight.mul_(4)
     if learned:
         network.learned(shrink, 0.01)
     return network.eval()
 
 
 @torch.no_grad()
-def test_before_the_pupil_has_learned_the_consensus_draws():
+def test_before_the_pupils_have_learned_the_consensus_draws():
     network = refined_with(learned=False)
     assert network.object_map is None
     assert torch.allclose(network(IMAGES), network.first(IMAGES), atol=1e-6)
@@ -48,10 +49,10 @@ def test_before_the_pupil_has_learned_the_consensus_draws():
 
 @torch.no_grad()
 @pytest.mark.parametrize("inverted", [False, True])
-def test_afterwards_the_pupil_draws_the_object_with_its_polarity(inverted):
+def test_afterwards_the_pupils_draw_the_object_with_its_polarity(inverted):
     network = refined_with(inverted=inverted)
     assert network.object_map == (1, inverted)
-    drawn = torch.sigmoid(network.scores(IMAGES))[:, 0]
+    drawn = torch.sigmoid(network.scores(IMAGES))[:, :, 0].mean(1)
     maps = network(IMAGES)
     assert torch.equal(maps[:, 1], 1 - drawn if inverted else drawn)
     leader = network.first.members[0](IMAGES)
@@ -62,7 +63,7 @@ def test_afterwards_the_pupil_draws_the_object_with_its_polarity(inverted):
 def test_doubt_is_the_spread_of_all_voices():
     network = refined_with()
     voices = network.first.objects(IMAGES)
-    drawn = torch.sigmoid(network.scores(IMAGES))[:, :1]
+    drawn = torch.sigmoid(network.scores(IMAGES))[:, :, 0]
     every = torch.cat([voices, drawn], 1).numpy()
     doubt = network.with_extras(IMAGES)[:, 3].numpy()
     np.testing.assert_allclose(doubt, 2 * every.std(axis=1), atol=1e-6)
@@ -138,8 +139,8 @@ def test_adapting_follows_the_staining_of_a_tile():
     adapted = network.adapted(pale)
     assert adapted is not network
     assert not torch.equal(adapted(pale), network(pale))
-    usual = [m.running_mean for m in network.pupil.modules() if hasattr(m, "running_mean")]
-    moved = [m.running_mean for m in adapted.pupil.modules() if hasattr(m, "running_mean")]
+    usual = [m.running_mean for m in network.pupils.modules() if hasattr(m, "running_mean")]
+    moved = [m.running_mean for m in adapted.pupils.modules() if hasattr(m, "running_mean")]
     assert any(not torch.equal(a, b) for a, b in zip(usual, moved, strict=True))
     # the starts have no such statistics to give: they stay
     assert torch.equal(adapted.first(pale), network.first(pale))

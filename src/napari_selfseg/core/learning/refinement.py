@@ -1,4 +1,4 @@
-"""Refinement: a larger network learns from the objects that cues and starts agree on."""
+"""Refinement: larger networks learn from the objects that cues and starts agree on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LOWEST_RATE = 0.04  # of the highest, at the beginning
 
 
 def shrinking(um_per_px: float | None) -> int:
-    """Return how many times smaller than a tile of this scale the pupil looks at it."""
+    """Return how many times smaller than a tile of this scale the pupils look at it."""
     if um_per_px is None:
         return 2
     return min(max(1, round(LEARNED_AT_UM / um_per_px)), MOST_SHRINKING)
@@ -121,20 +121,24 @@ class LessonObjective:
     def __call__(
         self, images: Tensor, output: Tensor, generator: torch.Generator
     ) -> tuple[Tensor | None, dict[str, float]]:
-        """Return the loss and the measures of logits (B, 2, M, N) on crops (B, C + 3, M, N)."""
-        objects, weight, depth = images[:, -TARGETS:].unbind(1)
+        """Return the loss and the measures of logits (B, S, 2, M, N) on crops (B, C + 3, M, N).
+
+        The loss is the sum over the S networks, the measures are their means.
+        """
+        objects, weight, depth = images[:, -TARGETS:].unsqueeze(2).unbind(1)
         if not bool(weight.any()):
             return None, {}
-        scores, depths = output.unbind(1)
+        scores, depths = output.unbind(2)
         found = torch.sigmoid(scores) * weight
         wanted = objects * weight
-        dice = (2 * (found * wanted).sum() + 1) / (found.sum() + wanted.sum() + 1)
-        loss = _mean(scores, objects, weight) + 1 - dice + _mean(depths, depth, weight)
+        both, either = _total(found * wanted), _total(found) + wanted.sum()
+        dice = (2 * both + 1) / (either + 1)
+        each = _mean(scores, objects, weight) + 1 - dice + _mean(depths, depth, weight)
         entropy = binary_entropy(torch.sigmoid(scores.detach())).mean()
-        return loss, {
-            "loss": float(loss.detach()),
+        return each.sum(), {
+            "loss": float(each.detach().mean()),
             "entropy": float(entropy),
-            "agreement": float(dice.detach()),
+            "agreement": float(dice.detach().mean()),
         }
 
 
@@ -144,12 +148,12 @@ def refine(
     settings: PatchContrastSettings,
     should_stop: Callable[[], bool] = never,
 ) -> Iterator[TrainingStep]:
-    """Let the pupil of a network learn from the tiles; yield after every step.
+    """Let the pupils of a network learn from the tiles; yield after every step.
 
-    At the end the pupil's weights are their running average over the steps (Polyak and Juditsky,
+    At the end the pupils' weights are their running average over the steps (Polyak and Juditsky,
     1992): it errs less on tiles of other sources than the last step alone.
 
-    For the first steps the network goes on drawing the consensus; then the pupil's map. If the
+    For the first steps the network goes on drawing the consensus; then the pupils' map. If the
     refinement becomes unstable, a last step says so and the consensus is drawn again.
 
     Parameters
@@ -181,25 +185,25 @@ def refine(
     before = taken = settings.total_steps - settings.refinement_steps
     decay = 1 - 1 / max(2.0, AVERAGED_STEPS * own.n_steps)
     averaged = AveragedModel(
-        network.pupil, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
+        network.pupils, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
     )
     milestones = {math.ceil(share * own.n_steps) for share in SHOWN_AT}
     first_averaged = math.ceil(SHOWN_AT[0] * own.n_steps)
-    _renew(network.pupil, settings.seed)
+    _renew(network.pupils, settings.seed)
     try:
         for step in training_loop(
-            network.pupil, LessonObjective(), crops, own, "refinement", should_stop, one_cycle
+            network.pupils, LessonObjective(), crops, own, "refinement", should_stop, one_cycle
         ):
             taken = before + step.step
             is_milestone = step.step in milestones
-            device = next(network.pupil.parameters()).device  # a full card moves it
+            device = next(network.pupils.parameters()).device  # a full card moves it
             if step.step >= first_averaged:
-                averaged.to(device).update_parameters(network.pupil)
+                averaged.to(device).update_parameters(network.pupils)
             if step.step == own.n_steps:
-                network.pupil.load_state_dict(averaged.module.state_dict())
+                network.pupils.load_state_dict(averaged.module.state_dict())
             if is_milestone:
                 network.to(device)
-                network.learned(shrink, _usual_distance(network.pupil, crops))
+                network.learned(shrink, _usual_distance(network.pupils, crops))
             yield replace(
                 step,
                 step=taken,
@@ -214,19 +218,25 @@ def refine(
         )
 
 
-def _usual_distance(pupil: nn.Module, crops: LessonCrops) -> float:
+def _usual_distance(pupils: nn.Module, crops: LessonCrops) -> float:
     """Return how far the tiles' own statistics are from what was learned, as their median."""
-    device = next(pupil.parameters()).device
+    device = next(pupils.parameters()).device
     far = []
     for lesson in crops.lessons:
         image = torch.from_numpy(network_input(lesson.pixels, crops.image_space))[None]
-        far.append(distance(pupil, statistics_of(pupil, image.to(device))))
+        far.append(distance(pupils, statistics_of(pupils, image.to(device))))
     return float(np.median(far))
 
 
 def _mean(scores: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    each = binary_cross_entropy_with_logits(scores, wanted, reduction="none")
-    return (each * weight).sum() / weight.sum()
+    """Return the cross-entropy of (B, S, M, N) where something is taught, (S,)."""
+    each = binary_cross_entropy_with_logits(scores, wanted.expand_as(scores), reduction="none")
+    return _total(each * weight) / weight.sum()
+
+
+def _total(values: Tensor) -> Tensor:
+    """Sum (B, S, M, N) to (S,)."""
+    return values.sum((0, 2, 3))
 
 
 def _middle(tile: Tile, n_tiles: int) -> tuple[int, int]:
@@ -235,11 +245,11 @@ def _middle(tile: Tile, n_tiles: int) -> tuple[int, int]:
     return min(side, tile.shape[0]), min(side, tile.shape[1])
 
 
-def _renew(pupil: nn.Module, seed: int) -> None:
-    """Draw the pupil's weights from the seed, whatever happened to them before."""
+def _renew(pupils: nn.Module, seed: int) -> None:
+    """Draw the pupils' weights from the seed, whatever happened to them before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for part in pupil.modules():
+        for part in pupils.modules():
             if isinstance(part, nn.Conv2d | nn.BatchNorm2d):
                 part.reset_parameters()
 

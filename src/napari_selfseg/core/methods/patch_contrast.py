@@ -252,7 +252,7 @@ class PatchContrast:
             return consensus
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            return Refined(consensus, n_channels)
+            return Refined(consensus, n_channels, settings.refinement_networks)
 
     def build_network(
         self, settings: PatchContrastSettings, n_channels: int = 3

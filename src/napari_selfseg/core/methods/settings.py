@@ -188,8 +188,16 @@ class PatchContrastSettings(TrainingSettings):
         ge=0,
         le=100_000,
         title="Refinement steps",
-        description="After the starts, a larger network learns that many steps from the objects "
-        "that the starts and the stain agree on, and draws the map. 0: the starts draw it.",
+        description="After the starts, larger networks learn that many steps from the objects "
+        "that the starts and the stain agree on, and draw the map. 0: the starts draw it.",
+    )
+    refinement_networks: int = Field(
+        2,
+        ge=1,
+        le=16,
+        title="Refinement networks",
+        description="How many larger networks learn. Their mean is better than one of them, and "
+        "where they differ is doubt; each costs the same time again.",
     )
     refinement_rate: float = Field(
         3e-3,
@@ -244,7 +252,7 @@ class PatchContrastSettings(TrainingSettings):
         n = self.n_agreeing
         those = f"the best {n}" if n > 1 else "the best one"
         if self.refinement_steps:
-            return f"; {those} and the stain taught a larger network"
+            return f"; {those} and the stain taught larger networks"
         return f"; {those} draw the map together" if n > 1 else ""
 
     @property
@@ -267,8 +275,9 @@ class PatchContrastSettings(TrainingSettings):
 
     @property
     def pixels_of_refinement(self) -> int:
-        """How many pixels the refinement looks at."""
-        return self.refinement_steps * REFINEMENT_BATCH * REFINEMENT_CROP**2
+        """How many pixels the networks of the refinement look at, all together."""
+        per_network = self.refinement_steps * REFINEMENT_BATCH * REFINEMENT_CROP**2
+        return self.refinement_networks * per_network
 
     @property
     def starts_per_step(self) -> float:

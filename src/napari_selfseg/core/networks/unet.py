@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-WIDTHS = (16, 24, 32, 48)  # features from the finest level down; 79k parameters
+WIDTHS = (16, 24, 32, 48)  # features from the finest level down; 120k parameters
 
 
 def _block(n_in: int, n_out: int) -> nn.Sequential:
