@@ -332,7 +332,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "starts": 12,
         "n_steps": 100,
         "committee": 5,
-        "refinement_steps": 500,
+        "refinement_steps": 300,
+        "refinement_networks": 4,
     },
     "as-published": {
         "n_steps": 150,
