@@ -183,6 +183,7 @@ def test_a_correction_is_undone_like_any_other_and_the_share_follows(at_work):
     me.wait_until(lambda: me.dock.region_panel.table.shares[EMPTY - 1].text() != share)
     me.undo()
     assert np.array_equal(found.data, before)
+    me.wait_until(lambda: me.dock.region_panel.table.shares[EMPTY - 1].text() == share)
 
 
 def test_a_slider_beside_a_correction_is_one_undoable_step(at_work):

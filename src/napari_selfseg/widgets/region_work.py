@@ -27,7 +27,7 @@ from napari_selfseg.widgets.result_layers import ResultLayers
 from napari_selfseg.widgets.shown_labels import ShownLabels
 
 Shown = Literal["regions", "structure"]
-SHARES_MS = 400  # after a stroke
+SHARES_MS = 400  # after a stroke or its undoing
 
 
 class RegionWork(QObject):
@@ -338,12 +338,13 @@ class RegionWork(QObject):
                 colormap=class_colormap(self.result.n_classes),
                 features=class_features(self.result.names),
             )
-            layer.events.paint.connect(self._on_paint)
+            for event in (layer.events.paint, layer.events.set_data):  # the latter tells of undo
+                event.connect(self._on_correction)
         edited = self._edited.pop(shown, None)
         if edited is not None:
             self._shown.put_back(shown, edited)
 
-    def _on_paint(self, *_: Any) -> None:
+    def _on_correction(self, *_: Any) -> None:
         self._soon.start()
 
     def _structure_name(self) -> str:
