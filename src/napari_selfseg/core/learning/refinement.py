@@ -19,12 +19,9 @@ from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.learning.augmentation import stain_jitter, turned
 from napari_selfseg.core.learning.lessons import Lesson, lesson_of
 from napari_selfseg.core.learning.sampling import binary_entropy
-from napari_selfseg.core.learning.training import (
-    TrainingData,
-    TrainingFailed,
-    never,
-    training_loop,
-)
+from napari_selfseg.core.learning.step import StepLoss
+from napari_selfseg.core.learning.training import TrainingFailed, never, training_loop
+from napari_selfseg.core.learning.training_data import PROCESSOR, TrainingData, sent
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.networks.adaptation import distance, statistics_of
@@ -90,12 +87,14 @@ class LessonCrops:
         """Return the side of a crop in px of the lessons, at most what the smallest allows."""
         return min(wanted, self._least_side)
 
-    def draw(self, rng: np.random.Generator, n: int, side: int) -> Tensor:
+    def draw(
+        self, rng: np.random.Generator, n: int, side: int, device: torch.device = PROCESSOR
+    ) -> Tensor:
         """Return n random crops, (n, C + 3, side, side): image, objects, weight, depth."""
         if self._waiting:
             self.lessons.append(self._make(self._waiting.pop(0)))
         crops = [self._crop(rng, side) for _ in range(n)]
-        return torch.from_numpy(np.stack(crops))
+        return sent(torch.from_numpy(np.stack(crops)), device)
 
     def _crop(self, rng: np.random.Generator, side: int) -> NDArray[np.float32]:
         lesson = self.lessons[int(rng.integers(len(self.lessons)))]
@@ -118,16 +117,14 @@ class LessonObjective:
     The Dice part is that of Milletari et al. (V-Net, arXiv 1606.04797, without squares).
     """
 
-    def __call__(
-        self, images: Tensor, output: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor | None, dict[str, float]]:
+    def __call__(self, images: Tensor, output: Tensor, generator: torch.Generator) -> StepLoss:
         """Return the loss and the measures of logits (B, S, 2, M, N) on crops (B, C + 3, M, N).
 
-        The loss is the sum over the S networks, the measures are their means.
+        The loss is the sum over the S networks, the measures are their means. It is not usable
+        where nothing is taught.
         """
         objects, weight, depth = images[:, -TARGETS:].unsqueeze(2).unbind(1)
-        if not bool(weight.any()):
-            return None, {}
+        usable = weight.any()
         scores, depths = output.unbind(2)
         found = torch.sigmoid(scores) * weight
         wanted = objects * weight
@@ -135,11 +132,13 @@ class LessonObjective:
         dice = (2 * both + 1) / (either + 1)
         each = _mean(scores, objects, weight) + 1 - dice + _mean(depths, depth, weight)
         entropy = binary_entropy(torch.sigmoid(scores.detach())).mean()
-        return each.sum(), {
-            "loss": float(each.detach().mean()),
-            "entropy": float(entropy),
-            "agreement": float(dice.detach().mean()),
+        measured = {
+            "loss": each.detach().mean(),
+            "entropy": entropy,
+            "agreement": dice.detach().mean(),
         }
+        measures = {name: value.masked_fill(~usable, math.nan) for name, value in measured.items()}
+        return StepLoss(each.sum().masked_fill(~usable, 0.0), usable, measures)
 
 
 def refine(
@@ -231,7 +230,8 @@ def _usual_distance(pupils: nn.Module, crops: LessonCrops) -> float:
 def _mean(scores: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     """Return the cross-entropy of (B, S, M, N) where something is taught, (S,)."""
     each = binary_cross_entropy_with_logits(scores, wanted.expand_as(scores), reduction="none")
-    return _total(each * weight) / weight.sum()
+    taught = weight.sum()
+    return _total(each * weight) / taught.masked_fill(taught == 0, 1.0)
 
 
 def _total(values: Tensor) -> Tensor:
