@@ -17,7 +17,6 @@ from tests.core.learning.small_training import (
     weights_of,
 )
 
-from napari_selfseg.core.learning import training
 from napari_selfseg.core.learning.sampling import draw_from
 from napari_selfseg.core.learning.training import (
     GOOD_STATE_EVERY,
@@ -134,22 +133,6 @@ def processor_full(images, output, generator):
 
 
 @pytest.fixture
-def pretend_card(monkeypatch):
-    """A graphics card that is the processor in disguise: the loop believes what it chose."""
-    card, to, generator = torch.device("cuda"), torch.Tensor.to, torch.Generator
-
-    def to_nowhere(tensor, *where, **how):
-        if where and where[0] == card:
-            where = ("cpu", *where[1:])
-        return to(tensor, *where, **how)
-
-    monkeypatch.setattr(torch.Tensor, "to", to_nowhere)
-    monkeypatch.setattr(training.torch, "Generator", lambda device="cpu": generator())
-    monkeypatch.setattr(training.torch.cuda, "empty_cache", lambda: None)
-    monkeypatch.setattr(training, "choose_device", lambda name: card)
-
-
-@pytest.fixture
 def large():
     return TrainingData([random_tile(300, 280)])
 
@@ -201,8 +184,8 @@ class TestMemory:
                 raise RuntimeError("CUDA error: out of memory")
             return generator(device)
 
-        generator = training.torch.Generator
-        monkeypatch.setattr(training.torch, "Generator", no_room)
+        generator = torch.Generator
+        monkeypatch.setattr(torch, "Generator", no_room)
         first, second, _ = training_loop(Small(), towards_dark, large, self.settings)
         assert first.note == "The graphics card is full: going on on the processor."
         assert second.note == ""

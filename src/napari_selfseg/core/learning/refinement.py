@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from napari_selfseg.core.cues import clearest_cue
 from napari_selfseg.core.images.evidence import Stain
@@ -183,9 +184,7 @@ def refine(
     own = settings.of_refinement()
     before = taken = settings.total_steps - settings.refinement_steps
     decay = 1 - 1 / max(2.0, AVERAGED_STEPS * own.n_steps)
-    averaged = AveragedModel(
-        network.pupils, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
-    )
+    averaged = deepcopy(network.pupils)
     milestones = {math.ceil(share * own.n_steps) for share in SHOWN_AT}
     first_averaged = math.ceil(SHOWN_AT[0] * own.n_steps)
     _renew(network.pupils, settings.seed)
@@ -197,9 +196,10 @@ def refine(
             is_milestone = step.step in milestones
             device = next(network.pupils.parameters()).device  # a full card moves it
             if step.step >= first_averaged:
-                averaged.to(device).update_parameters(network.pupils)
+                is_first = step.step == first_averaged
+                _follow(averaged.to(device), network.pupils, 0.0 if is_first else decay)
             if step.step == own.n_steps:
-                network.pupils.load_state_dict(averaged.module.state_dict())
+                network.pupils.load_state_dict(averaged.state_dict())
             if is_milestone:
                 network.to(device)
                 network.learned(shrink, _usual_distance(network.pupils, crops))
@@ -215,6 +215,18 @@ def refine(
         yield TrainingStep(
             "refinement", taken, settings.total_steps, note=LEFT, exploring=True, renewed=True
         )
+
+
+def _follow(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move averaged weights and statistics towards those of a network; 0 makes them equal.
+
+    torch's own `AveragedModel` counts on the device and looks at the count every time.
+    """
+    move = get_ema_multi_avg_fn(decay)
+    pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
+    for is_float in (True, False):
+        alike = [pair for pair in pairs if pair[0].is_floating_point() == is_float]
+        move([mean for mean, _ in alike], [now for _, now in alike], None)
 
 
 def _usual_distance(pupils: nn.Module, crops: LessonCrops) -> float:
