@@ -182,26 +182,32 @@ class _Loop:
         if self.taken % GOOD_STATE_EVERY == 0:
             before = _copy_of(self.trained.state_dict())
         crops = self.data.draw(self.rng, self.batch, self.side, self.device)
+        values = self.take(crops, rate)
+        measures = Measured(self.single.names, values)
+        self.taken += 1
+        if before is not None or self.device.type == "cpu" or self.taken == self.settings.n_steps:
+            self.look_back(before)
+        note, self.notes = " ".join(self.notes), []
+        return measures, note
+
+    def take(self, crops: Tensor, rate: float) -> Tensor:
+        """Return what was measured in a step; where memory runs out, in a smaller one."""
         while True:
             try:
-                values = self.try_step(crops.to(self.device), self.learning_rate * rate)
-                break
+                return self.try_step(crops.to(self.device), self.learning_rate * rate)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             # only here, after the handler, are the tensors of the failed step let go
             self.notes.append(self.use_less_memory())
             crops = crops[: self.batch, :, : self.side, : self.side]
-        measures = Measured(self.single.names, values)
-        self.taken += 1
-        if before is not None or self.device.type == "cpu" or self.taken == self.settings.n_steps:
-            # the one look at a number on the device
-            if bool(self.single.was_bad):
-                self.notes.append(self.roll_back())
-            elif before is not None:
-                self.good = before
-        note, self.notes = " ".join(self.notes), []
-        return measures, note
+
+    def look_back(self, before: dict[str, Tensor] | None) -> None:
+        """Wait for the device, and roll back if a step was bad; else what was before it is good."""
+        if bool(self.single.was_bad):
+            self.notes.append(self.roll_back())
+        elif before is not None:
+            self.good = before
 
     def try_step(self, crops: Tensor, rate: float) -> Tensor:
         """Return what was measured; on a card the step is recorded and then replayed."""
