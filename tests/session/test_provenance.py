@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.core.learning.small_training import learned
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.tile import Tile
-from napari_selfseg.core.learning.training import TrainingData, training_loop
+from napari_selfseg.core.learning.training import training_loop
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.methods.settings import PRESETS, PatchContrastSettings, preset_settings
 from napari_selfseg.session.provenance import (
     anonymised,
@@ -138,7 +140,7 @@ def note_of_a_full_graphics_card():
     data = TrainingData([Tile(PIXELS, 255)])
 
     def objective(images, output, generator):
-        return output.mean(), {}
+        return learned(output.mean())
 
     (step,) = training_loop(FullOnce(), objective, data, settings)
     return step.note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_selfseg.core.methods import TrainingStep
@@ -44,7 +45,9 @@ class RunClock:
         self, steps: list[TrainingStep], monitor: ConvergenceMonitor | RegionWatch, phase: str
     ) -> Progress:
         """Return the update with the steps that were not told yet."""
-        new, self._n_told = tuple(steps[self._n_told :]), len(steps)
+        # read here, where the training runs: a window would wait for the graphics card
+        new = tuple(replace(s, measures=dict(s.measures)) for s in steps[self._n_told :])
+        self._n_told = len(steps)
         self._told = time.perf_counter()
         taken = steps[-1].step if steps else 0  # more than were counted: starts may end early
         per_step = (self.seconds - self.paused_for) / max(1, len(steps))

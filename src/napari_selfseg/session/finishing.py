@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_selfseg.core.checkpoint import TrainedModel
     from napari_selfseg.core.learning.convergence import ConvergenceMonitor
-    from napari_selfseg.core.learning.training import TrainingData
+    from napari_selfseg.core.learning.training_data import TrainingData
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from napari_selfseg.session.request import TrainingRequest
 if TYPE_CHECKING:
     from torch import nn
 
-    from napari_selfseg.core.learning.training import TrainingData
+    from napari_selfseg.core.learning.training_data import TrainingData
 
 
 @dataclass

@@ -148,11 +148,8 @@ class TrainingRun:
         import torch
 
         from napari_selfseg.core.learning.convergence import ConvergenceMonitor, StainAgreement
-        from napari_selfseg.core.learning.training import (
-            TrainingData,
-            TrainingFailed,
-            choose_device,
-        )
+        from napari_selfseg.core.learning.training import TrainingFailed, choose_device
+        from napari_selfseg.core.learning.training_data import TrainingData
 
         if self.request.threads is not None:
             torch.set_num_threads(self.request.threads)

@@ -109,7 +109,7 @@ def _timing(device: str) -> tuple[float, float]:
     """
     import torch
 
-    from napari_selfseg.core.learning.training import TrainingData
+    from napari_selfseg.core.learning.training_data import TrainingData
     from napari_selfseg.core.methods.patch_contrast import PatchContrast
     from napari_selfseg.core.prediction import predict
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.learning.step import StepLoss
 from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 
 
@@ -33,7 +34,21 @@ class Small(nn.Module):
 def towards_dark(images, output, generator):
     """Objective: the first map is the darkness of the image."""
     loss = (output[:, 0] - (1 - images.mean(1))).square().mean()
-    return loss, {"loss": loss.item()}
+    return learned(loss, loss=loss)
+
+
+def learned(value, usable=True, /, **measures):
+    """Return what an objective says that has measured these numbers or tensors."""
+    told = {name: torch.as_tensor(number).detach() for name, number in measures.items()}
+    return StepLoss(value, torch.tensor(usable), told)
+
+
+def told(step_loss):
+    """Return the loss (None: not usable) and, as numbers, what was measured."""
+    numbers = {name: value.item() for name, value in step_loss.measures.items()}
+    assert not any(value.requires_grad for value in step_loss.measures.values())
+    measures = {name: number for name, number in numbers.items() if not np.isnan(number)}
+    return step_loss.value if step_loss.usable.item() else None, measures
 
 
 class Sequence:

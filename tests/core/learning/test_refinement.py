@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.learning.small_training import patch_contrast_with, same, state_of
+from tests.core.learning.small_training import learned, patch_contrast_with, same, state_of, told
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from napari_selfseg.core.images.drawn import drawn_he_tile
@@ -18,7 +18,7 @@ from napari_selfseg.core.learning.refinement import (
     refine,
     shrinking,
 )
-from napari_selfseg.core.learning.training import TrainingData
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.methods.patch_contrast import PatchContrast
 from napari_selfseg.core.metrics import dice
 from napari_selfseg.core.prediction import predict
@@ -105,7 +105,7 @@ def test_an_unstable_refinement_leaves_the_consensus(monkeypatch):
     network, data = begun(settings)
 
     def broken(self, images, output, generator):
-        return output.sum() * float("nan"), {}
+        return learned(output.sum() * float("nan"))
 
     monkeypatch.setattr(LessonObjective, "__call__", broken)
     *_, last = refine(network, data, settings)
@@ -161,7 +161,7 @@ class TestObjective:
         crops = torch.rand(2, 6, 8, 8, generator=generator)
         crops[:, 3:5] = (crops[:, 3:5] > 0.5).float()
         output = torch.randn(2, 3, 2, 8, 8, generator=generator)
-        loss, measures = LessonObjective()(crops, output, generator)
+        loss, measures = told(LessonObjective()(crops, output, generator))
         each = [self.slowly(crops, output[:, network]) for network in range(3)]
         assert float(loss) == pytest.approx(sum(one for one, _ in each))
         assert measures["agreement"] == pytest.approx(sum(soft for _, soft in each) / 3)
@@ -189,14 +189,17 @@ class TestObjective:
         crops[:, 4] = 0
         crops[:, 4, :4] = 1
         output = torch.randn(1, 2, 2, 8, 8, requires_grad=True)
-        loss, _ = LessonObjective()(crops, output, torch.Generator())
-        loss.backward()
+        LessonObjective()(crops, output, torch.Generator()).value.backward()
         assert not output.grad[..., 4:, :].any()
         assert output.grad[..., :4, :].all()
 
     def test_nothing_taught_skips_the_step(self):
         crops = torch.zeros(1, 6, 8, 8)
-        assert LessonObjective()(crops, torch.zeros(1, 1, 2, 8, 8), torch.Generator())[0] is None
+        output = torch.randn(1, 2, 2, 8, 8, requires_grad=True)
+        step_loss = LessonObjective()(crops, output, torch.Generator())
+        assert told(step_loss) == (None, {})
+        step_loss.value.backward()
+        assert not output.grad.any()
 
 
 @given(progress=st.floats(0, 1))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.core.learning.small_training import patch_contrast_with, same
+from tests.core.learning.small_training import learned, patch_contrast_with, same, told
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.drawn import drawn_he_tile
@@ -12,10 +12,10 @@ from napari_selfseg.core.learning import starts as starts_module
 from napari_selfseg.core.learning.convergence import StainAgreement
 from napari_selfseg.core.learning.starts import EveryMember, Ranking, seed_of_start
 from napari_selfseg.core.learning.training import (
-    TrainingData,
     TrainingFailed,
     training_loop,
 )
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.methods.patch_contrast import PatchContrast, PatchContrastObjective
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork, joined
 from napari_selfseg.core.networks.consensus import Consensus
@@ -41,38 +41,39 @@ class TestEveryMember:
 
         def towards_dark(images, maps, generator):
             loss = (maps - (1 - images.mean(1, keepdim=True))).square().mean()
-            return loss, {"loss": loss.item()}
+            return learned(loss, loss=loss)
 
         settings = settings_with(n_steps=4, learning_rate=1e-2)
         together = joined(networks(3))
         steps = list(training_loop(together, EveryMember(towards_dark, 3), data, settings))
         for member, alone in enumerate(networks(3)):
-            told = list(training_loop(alone, towards_dark, data, settings))
+            of_it = list(training_loop(alone, towards_dark, data, settings))
             state = together.member_state(member)
             for name, value in alone.state_dict().items():
                 torch.testing.assert_close(state[name], value, atol=1e-3, rtol=1e-3)
             if member == 0:
-                losses = [s.measures["loss"] for s in told]
+                losses = [s.measures["loss"] for s in of_it]
                 assert [s.measures["loss"] for s in steps] == pytest.approx(losses, abs=1e-4)
 
-    @pytest.mark.parametrize("told", [0, 2])
+    @pytest.mark.parametrize("who", [0, 2])
     @pytest.mark.parametrize("has_loss", [(1, 1, 1), (0, 1, 1), (1, 0, 0), (1, 0, 1)])
-    def test_a_member_without_a_loss_is_left_out(self, has_loss, told):
+    def test_a_member_without_a_loss_is_left_out(self, has_loss, who):
         def objective(images, maps, generator):
             member = int(maps[0, 0, 0, 0]) - 1
-            loss = maps.sum() if has_loss[member] else None
-            return loss, {"member": member}
+            loss = maps.sum() * has_loss[member]
+            return learned(loss, bool(has_loss[member]), member=float(member), gone=torch.nan)
 
         maps = torch.arange(1.0, 4.0).view(1, 3, 1, 1).expand(1, 3, 2, 2)
         every = EveryMember(objective, 3)
-        every.told = told
-        loss, measures = every(None, maps, None)
+        every.told.fill_(who)
+        loss, measures = told(every(None, maps, None))
         assert loss == sum(4 * (member + 1) for member in range(3) if has_loss[member])
-        assert measures == {"member": told}
+        assert measures == {"member": who}
 
     def test_nobody_has_a_loss(self):
         maps = torch.zeros(1, 3, 2, 2)
-        loss, measures = EveryMember(lambda *_: (None, {"a": 1.0}), 3)(None, maps, None)
+        nothing = EveryMember(lambda _, maps, __: learned(maps.sum() * 0, False, a=1.0), 3)
+        loss, measures = told(nothing(None, maps, None))
         assert loss is None
         assert measures == {"a": 1.0}
 
@@ -255,7 +256,7 @@ class TestFit:
 
     def test_nothing_but_unstable_starts_fail(self, monkeypatch, data):
         def not_finite(self, images, maps, generator):
-            return maps.sum() * float("nan"), {}
+            return learned(maps.sum() * float("nan"), a=0.0)
 
         monkeypatch.setattr(PatchContrastObjective, "forward", not_finite)
         monkeypatch.setattr(starts_module, "EARLY", ())
@@ -265,7 +266,10 @@ class TestFit:
             list(PatchContrast().fit(model, data, settings))
 
     def test_skipped_steps_are_counted_over_all_starts(self, monkeypatch, data):
-        monkeypatch.setattr(PatchContrastObjective, "forward", lambda *_: (None, {}))
+        def nothing(self, images, maps, generator):
+            return learned(maps.sum() * 0, False, a=0.0)
+
+        monkeypatch.setattr(PatchContrastObjective, "forward", nothing)
         settings = settings_with()
         model = PatchContrast().build_model(settings)
         steps = list(PatchContrast().fit(model, data, settings))

@@ -6,6 +6,7 @@ import torch
 from tests.core.learning.small_training import (
     Sequence,
     Small,
+    learned,
     random_tile,
     same,
     settings_with,
@@ -16,11 +17,11 @@ from tests.core.learning.small_training import (
 from torch import nn
 
 from napari_selfseg.core.learning.training import (
-    TrainingData,
     TrainingFailed,
     choose_device,
     training_loop,
 )
+from napari_selfseg.core.learning.training_data import TrainingData
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ class TestLoop:
         data.restart()
         crops = data.draw(np.random.default_rng(3), 4, 32)
         adam = torch.optim.Adam(twin.parameters(), lr=1e-2, weight_decay=0.1)
-        towards_dark(crops, twin(crops), None)[0].backward()
+        towards_dark(crops, twin(crops), None).value.backward()
         adam.step()
         for found, expected in zip(model.parameters(), twin.parameters(), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
@@ -88,7 +89,7 @@ class TestLoop:
                 self.scale = nn.Parameter(torch.ones(()))
 
             def forward(self, images, output, generator):
-                return (self.scale * output.mean() - 1).square(), {}
+                return learned((self.scale * output.mean() - 1).square())
 
         objective = Scaled()
         list(training_loop(Small(), objective, data, settings_with(n_steps=2)))
@@ -96,7 +97,7 @@ class TestLoop:
 
     def test_skipped_steps_are_counted_and_change_no_weight(self, data):
         def skip(images, output, generator):
-            return None, {"entropy": 0.5}
+            return learned(output.sum() * 0, False, loss=torch.nan, entropy=0.5)
 
         model = Small()
         loop = training_loop(model, Sequence({2: skip, 3: skip}), data, settings_with())
@@ -163,7 +164,7 @@ def noisy(images, output, generator):
     """An objective that draws, as the samplers do."""
     target = torch.rand(output.shape, generator=generator, device=output.device)
     loss = (output - target).square().mean()
-    return loss, {"loss": loss.item()}
+    return learned(loss, loss=loss)
 
 
 class StopAt:

@@ -7,8 +7,8 @@ import torch
 from tests.core.learning.small_training import random_tile
 
 from napari_selfseg.core.images.tile import Tile, TileError
-from napari_selfseg.core.learning import training
-from napari_selfseg.core.learning.training import TrainingData
+from napari_selfseg.core.learning import training_data
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.networks.network_input import network_input
 
 
@@ -91,7 +91,7 @@ class TestData:
         expected = TrainingData([tile]).draw(np.random.default_rng(3), 5, 20)
         in_memory = TrainingData([lazy])
         assert torch.equal(in_memory.draw(np.random.default_rng(3), 5, 20), expected)
-        monkeypatch.setattr(training, "MAX_BYTES_IN_MEMORY", 100)
+        monkeypatch.setattr(training_data, "MAX_BYTES_IN_MEMORY", 100)
         crop_by_crop = TrainingData([lazy])
         assert torch.equal(crop_by_crop.draw(np.random.default_rng(3), 5, 20), expected)
 

@@ -11,7 +11,7 @@ from tests.drawn_regions import EMPTY, GLAND, STROMA, drawn_regions
 
 from napari_selfseg.core.checkpoint import CheckpointError, TrainedModel, load_model, save_model
 from napari_selfseg.core.images.tile import Tile
-from napari_selfseg.core.learning.training import TrainingData
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.methods.regions import Lloyd, Regions, spread_out
 from napari_selfseg.core.prediction import predict

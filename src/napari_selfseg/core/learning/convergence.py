@@ -7,6 +7,7 @@ the best map agrees with the stain of the tile, and whether separation and entro
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from napari_selfseg.core.channels import ChannelChoice, best_of, confidence_of, mask_agreement
 from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.stain import nuclear_cue
-from napari_selfseg.core.learning.training import TrainingData
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.prediction import for_prediction
@@ -148,6 +149,7 @@ class ConvergenceMonitor:
     _curves: deque[tuple[float, float]] = field(
         default_factory=lambda: deque(maxlen=2 * PLATEAU_WINDOW)
     )
+    _unread: list[Mapping[str, float]] = field(default_factory=list)
     _steps_in_phase: int = 0
 
     def watch(self, step: TrainingStep, network: nn.Module) -> Verdict | None:
@@ -160,13 +162,13 @@ class ConvergenceMonitor:
         if step.phase != self._phase:
             self._phase, self._phase_best, self._low, self._steps_in_phase = step.phase, -1.0, 0, 0
             self._curves.clear()
+            self._unread.clear()
         self._steps_in_phase += 1
-        if "separation" in step.measures and "entropy" in step.measures:
-            self._curves.append((step.measures["entropy"], step.measures["separation"]))
         if step.exploring:
             if step.renewed:
                 self.measure(step.step, network)
             return None
+        self._unread.append(step.measures)
         if step.step % MEASURE_EVERY == 0 or step.step == step.n_steps:
             self.measure(step.step, network)
             if self._low >= COLLAPSE_PATIENCE:
@@ -208,7 +210,15 @@ class ConvergenceMonitor:
         if self._best_state:
             network.load_state_dict(self._best_state)
 
+    def _read_curves(self) -> None:
+        """Look at the measures of all steps since the last time; at each step it would wait."""
+        for measures in self._unread:
+            if "separation" in measures and "entropy" in measures:
+                self._curves.append((measures["entropy"], measures["separation"]))
+        self._unread.clear()
+
     def _is_flat(self) -> bool:
+        self._read_curves()
         if len(self._curves) < 2 * PLATEAU_WINDOW or self._steps_in_phase < LEAST_STEPS:
             return False
         curves = np.array(self._curves)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from napari_selfseg.core.cues import clearest_cue
 from napari_selfseg.core.images.evidence import Stain
@@ -19,12 +20,9 @@ from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.learning.augmentation import stain_jitter, turned
 from napari_selfseg.core.learning.lessons import Lesson, lesson_of
 from napari_selfseg.core.learning.sampling import binary_entropy
-from napari_selfseg.core.learning.training import (
-    TrainingData,
-    TrainingFailed,
-    never,
-    training_loop,
-)
+from napari_selfseg.core.learning.step import StepLoss
+from napari_selfseg.core.learning.training import TrainingFailed, never, training_loop
+from napari_selfseg.core.learning.training_data import PROCESSOR, TrainingData, sent
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.networks.adaptation import distance, statistics_of
@@ -90,12 +88,14 @@ class LessonCrops:
         """Return the side of a crop in px of the lessons, at most what the smallest allows."""
         return min(wanted, self._least_side)
 
-    def draw(self, rng: np.random.Generator, n: int, side: int) -> Tensor:
+    def draw(
+        self, rng: np.random.Generator, n: int, side: int, device: torch.device = PROCESSOR
+    ) -> Tensor:
         """Return n random crops, (n, C + 3, side, side): image, objects, weight, depth."""
         if self._waiting:
             self.lessons.append(self._make(self._waiting.pop(0)))
         crops = [self._crop(rng, side) for _ in range(n)]
-        return torch.from_numpy(np.stack(crops))
+        return sent(torch.from_numpy(np.stack(crops)), device)
 
     def _crop(self, rng: np.random.Generator, side: int) -> NDArray[np.float32]:
         lesson = self.lessons[int(rng.integers(len(self.lessons)))]
@@ -118,16 +118,14 @@ class LessonObjective:
     The Dice part is that of Milletari et al. (V-Net, arXiv 1606.04797, without squares).
     """
 
-    def __call__(
-        self, images: Tensor, output: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor | None, dict[str, float]]:
+    def __call__(self, images: Tensor, output: Tensor, generator: torch.Generator) -> StepLoss:
         """Return the loss and the measures of logits (B, S, 2, M, N) on crops (B, C + 3, M, N).
 
-        The loss is the sum over the S networks, the measures are their means.
+        The loss is the sum over the S networks, the measures are their means. It is not usable
+        where nothing is taught.
         """
         objects, weight, depth = images[:, -TARGETS:].unsqueeze(2).unbind(1)
-        if not bool(weight.any()):
-            return None, {}
+        usable = weight.any()
         scores, depths = output.unbind(2)
         found = torch.sigmoid(scores) * weight
         wanted = objects * weight
@@ -135,11 +133,13 @@ class LessonObjective:
         dice = (2 * both + 1) / (either + 1)
         each = _mean(scores, objects, weight) + 1 - dice + _mean(depths, depth, weight)
         entropy = binary_entropy(torch.sigmoid(scores.detach())).mean()
-        return each.sum(), {
-            "loss": float(each.detach().mean()),
-            "entropy": float(entropy),
-            "agreement": float(dice.detach().mean()),
+        measured = {
+            "loss": each.detach().mean(),
+            "entropy": entropy,
+            "agreement": dice.detach().mean(),
         }
+        measures = {name: value.masked_fill(~usable, math.nan) for name, value in measured.items()}
+        return StepLoss(each.sum().masked_fill(~usable, 0.0), usable, measures)
 
 
 def refine(
@@ -184,9 +184,7 @@ def refine(
     own = settings.of_refinement()
     before = taken = settings.total_steps - settings.refinement_steps
     decay = 1 - 1 / max(2.0, AVERAGED_STEPS * own.n_steps)
-    averaged = AveragedModel(
-        network.pupils, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True
-    )
+    averaged = deepcopy(network.pupils)
     milestones = {math.ceil(share * own.n_steps) for share in SHOWN_AT}
     first_averaged = math.ceil(SHOWN_AT[0] * own.n_steps)
     _renew(network.pupils, settings.seed)
@@ -198,9 +196,10 @@ def refine(
             is_milestone = step.step in milestones
             device = next(network.pupils.parameters()).device  # a full card moves it
             if step.step >= first_averaged:
-                averaged.to(device).update_parameters(network.pupils)
+                is_first = step.step == first_averaged
+                _follow(averaged.to(device), network.pupils, 0.0 if is_first else decay)
             if step.step == own.n_steps:
-                network.pupils.load_state_dict(averaged.module.state_dict())
+                network.pupils.load_state_dict(averaged.state_dict())
             if is_milestone:
                 network.to(device)
                 network.learned(shrink, _usual_distance(network.pupils, crops))
@@ -218,6 +217,18 @@ def refine(
         )
 
 
+def _follow(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move averaged weights and statistics towards those of a network; 0 makes them equal.
+
+    torch's own `AveragedModel` counts on the device and looks at the count every time.
+    """
+    move = get_ema_multi_avg_fn(decay)
+    pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
+    for is_float in (True, False):
+        alike = [pair for pair in pairs if pair[0].is_floating_point() == is_float]
+        move([mean for mean, _ in alike], [now for _, now in alike], None)
+
+
 def _usual_distance(pupils: nn.Module, crops: LessonCrops) -> float:
     """Return how far the tiles' own statistics are from what was learned, as their median."""
     device = next(pupils.parameters()).device
@@ -231,7 +242,8 @@ def _usual_distance(pupils: nn.Module, crops: LessonCrops) -> float:
 def _mean(scores: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     """Return the cross-entropy of (B, S, M, N) where something is taught, (S,)."""
     each = binary_cross_entropy_with_logits(scores, wanted.expand_as(scores), reduction="none")
-    return _total(each * weight) / weight.sum()
+    taught = weight.sum()
+    return _total(each * weight) / taught.masked_fill(taught == 0, 1.0)
 
 
 def _total(values: Tensor) -> Tensor:

@@ -100,8 +100,8 @@ def probabilistic_sampler(
     p = weight / weight.sum(-1, keepdim=True)
     not_p = ((1 - p) / max(p.shape[-1] - 1, 1)).clamp(min=TINY)
     n_positive = (n + 1) // 2
-    positives = _multinomial(p, n_positive, generator)
-    negatives = _multinomial(not_p, n - n_positive, generator) if n > 1 else positives[..., :0]
+    positives = draw_from(p, n_positive, generator)
+    negatives = draw_from(not_p, n - n_positive, generator) if n > 1 else positives[..., :0]
     return _two_sides(positives, negatives)
 
 
@@ -116,9 +116,9 @@ def top_k_sampler(
     best = confidence.topk(k, dim=-1).indices
     is_best = torch.zeros_like(confidence).scatter(-1, best, 1.0)
     n_positive = (n + 1) // 2
-    positives = _multinomial(is_best, n_positive, generator)
+    positives = draw_from(is_best, n_positive, generator)
     rest = 1 - is_best if k < confidence.shape[-1] else is_best
-    negatives = _multinomial(rest, n - n_positive, generator) if n > 1 else positives[..., :0]
+    negatives = draw_from(rest, n - n_positive, generator) if n > 1 else positives[..., :0]
     return _two_sides(positives, negatives)
 
 
@@ -130,15 +130,23 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
-def _multinomial(weights: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    drawn = torch.multinomial(weights.flatten(0, 1), n, replacement=True, generator=generator)
-    return drawn.view(*weights.shape[:2], n)
+def draw_from(weights: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw n indices with replacement from each row of weights (..., L): int64 (..., n).
+
+    Nothing is raised for weights that are no numbers, and rows without any weight are drawn from
+    evenly: the processor does not look at them, and on a graphics card it would be too late.
+    """
+    known = weights.nan_to_num(0.0, 0.0, 0.0).flatten(0, -2)
+    known = known.masked_fill(~(known.sum(-1, keepdim=True) > 0), 1.0)
+    # two at least: torch brings the weights to the processor to draw a single one
+    drawn = torch.multinomial(known, max(n, 2), replacement=True, generator=generator)
+    return drawn[:, :n].view(*weights.shape[:-1], n)
 
 
 def _draw(
     weights: Tensor, confidence: Tensor, n: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    locations = _multinomial(weights, n, generator)
+    locations = draw_from(weights, n, generator)
     chance = torch.rand(confidence.shape, generator=generator, device=confidence.device)
     side = chance < confidence
     return locations, side.gather(-1, locations)

@@ -21,14 +21,14 @@ from napari_selfseg.core.learning.convergence import (
     JUDGE_EVERY,
     StainAgreement,
 )
+from napari_selfseg.core.learning.step import Objective, StepLoss
 from napari_selfseg.core.learning.training import (
-    Objective,
-    TrainingData,
     TrainingFailed,
     choose_device,
     never,
     training_loop,
 )
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork, joined
@@ -86,29 +86,42 @@ class Ranking:
 class EveryMember(nn.Module):
     """An objective for each member of a network by itself: the sum of their losses.
 
-    The measures are those of one member, ``told``. A member without a loss is taught nothing in
-    this step (what Adam still moves by its momentum is little); a step is skipped if no member
-    has one.
+    A member without a usable loss is taught nothing in this step (what Adam still moves by its
+    momentum is little); a step is skipped if no member has one.
 
     Parameters
     ----------
     objective : Objective
         Of a single network; may have parameters, which all members then share.
     n_members : int
+
+    Attributes
+    ----------
+    told : Tensor of int64, shape (1,)
+        The member whose measures are told. On the device: a recorded step goes on reading it.
     """
+
+    told: Tensor
 
     def __init__(self, objective: Objective, n_members: int) -> None:
         super().__init__()
-        self.objective, self.n_members, self.told = objective, n_members, 0
+        self.objective, self.n_members = objective, n_members
+        self.register_buffer("told", torch.zeros(1, dtype=torch.int64), persistent=False)
         self.least_crop = int(getattr(objective, "least_crop", 0))
 
-    def forward(
-        self, images: Tensor, output: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor | None, dict[str, float]]:
+    def forward(self, images: Tensor, output: Tensor, generator: torch.Generator) -> StepLoss:
         """Return the loss and the measures of (B, S · K, M, N) maps."""
         each = [self.objective(images, maps, generator) for maps in output.chunk(self.n_members, 1)]
-        losses = [loss for loss, _ in each if loss is not None]
-        return torch.stack(losses).sum() if losses else None, each[self.told][1]
+        loss = torch.stack([member.value for member in each]).sum()
+        usable = torch.stack([member.usable for member in each]).any()
+        names = each[0].measures
+        measured = torch.stack([self._stacked(member.measures) for member in each])
+        told = measured.index_select(0, self.told).squeeze(0)
+        return StepLoss(loss, usable, dict(zip(names, told.unbind(), strict=True)))
+
+    @staticmethod
+    def _stacked(measures: dict[str, Tensor]) -> Tensor:
+        return torch.stack(list(measures.values()))
 
 
 class Beginning(Protocol):
@@ -171,7 +184,9 @@ def try_starts(
         step, n_low = None, 0
         is_last = starts[-1] + 1 == settings.starts
         try:
-            for step in training_loop(network, objective, data, own, phase, should_stop):
+            for step in training_loop(
+                network, objective, data, own, phase, should_stop, skipped=skipped
+            ):
                 is_due = step.step % JUDGE_EVERY == 0 or step.step == settings.n_steps
                 renewed = False
                 if is_due or (first == 0 and step.step in EARLY):
@@ -180,7 +195,7 @@ def try_starts(
                     n_low = n_low + 1 if dying else 0
                     device = next(network.parameters()).device
                     best = max(starts, key=ranking.score)
-                    objective.told = starts.index(best)
+                    objective.told.fill_(starts.index(best))
                     if ranking.score(best) > leading:
                         leading, renewed = ranking.score(best), True
                         take_over(ranking.best(1), device)
@@ -192,7 +207,6 @@ def try_starts(
                     step,
                     step=before + step.step,
                     n_steps=settings.total_steps,
-                    measures={**step.measures, "skipped": skipped + step.measures["skipped"]},
                     note=f"{note} {step.note}".strip(),
                     exploring=True,
                     renewed=renewed,
@@ -209,7 +223,7 @@ def try_starts(
         if enough:
             break
         if step is not None:
-            skipped += step.measures["skipped"]
+            skipped = step.measures["skipped"]
     if leading < 0:
         raise TrainingFailed(
             "Every start became unstable before anything was learned. Try a lower learning rate."

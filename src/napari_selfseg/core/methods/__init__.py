@@ -13,7 +13,7 @@ from napari_selfseg.core.methods.settings import PatchContrastSettings, Training
 if TYPE_CHECKING:
     from torch import nn
 
-    from napari_selfseg.core.learning.training import TrainingData
+    from napari_selfseg.core.learning.training_data import TrainingData
 
 
 Finds = Literal["objects", "regions"]

@@ -8,6 +8,7 @@ of the method; the objective is verified in the tests against a loop version.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import nan
 from typing import ClassVar
 
 import torch
@@ -21,11 +22,14 @@ from napari_selfseg.core.learning.sampling import (
     SAMPLERS,
     Sampler,
     binary_entropy,
+    draw_from,
     gather_patches,
     patch_means,
 )
 from napari_selfseg.core.learning.starts import try_starts
-from napari_selfseg.core.learning.training import TrainingData, never, training_loop
+from napari_selfseg.core.learning.step import StepLoss
+from napari_selfseg.core.learning.training import never, training_loop
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
@@ -82,9 +86,7 @@ class PatchContrastObjective(nn.Module):
         """The side in px of the smallest crop with patches enough to contrast."""
         return self.patch + STRIDES * self.stride
 
-    def forward(
-        self, images: Tensor, confidence: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor | None, dict[str, float]]:
+    def forward(self, images: Tensor, confidence: Tensor, generator: torch.Generator) -> StepLoss:
         """Return the loss and the curves of one step.
 
         Parameters
@@ -98,11 +100,11 @@ class PatchContrastObjective(nn.Module):
 
         Returns
         -------
-        loss : Tensor, scalar, or None
-            None when a map has no positive or no negative patch: the step is to be skipped.
-        measures : dict
+        StepLoss
+            Not usable when a map has no positive or no negative patch. Its measures are loss,
             entropy, separation, positive-positive, positive-negative: means over the maps, and
             the same names with "/k" for map k. Distances are -s, entropy is in bits per pixel.
+            Of a step that is not usable only the entropy is measured.
         """
         with torch.no_grad():
             entropy = binary_entropy(confidence)
@@ -115,17 +117,13 @@ class PatchContrastObjective(nn.Module):
             # (K, B * n): the lists of a map run over the whole batch
             is_positive = is_positive.transpose(0, 1).flatten(1)
             measures = per_map("entropy", entropy.mean((0, 2, 3)))
-            sides = is_positive.any(-1) & (~is_positive).any(-1)
-            if not bool(sides.all()):
-                return None, measures
-            anchors = torch.multinomial(
-                is_positive.float(), self.n_draws, replacement=True, generator=generator
-            )
+            usable = (is_positive.any(-1) & (~is_positive).any(-1)).all()
+            anchors = draw_from(is_positive.float(), self.n_draws, generator)
         patches = self.attended_patches(images, confidence, locations)
         loss, similarity = self.loss(patches, is_positive, anchors, images.shape[0])
-        measures |= separation_measures(similarity.detach(), is_positive)
-        measures["loss"] = float(loss.detach())
-        return loss, measures
+        learned = separation_measures(similarity.detach(), is_positive) | {"loss": loss.detach()}
+        measures |= {name: value.masked_fill(~usable, nan) for name, value in learned.items()}
+        return StepLoss(loss.masked_fill(~usable, 0.0), usable, measures)
 
     def attended_patches(self, images: Tensor, confidence: Tensor, locations: Tensor) -> Tensor:
         """Return x * c_k at the drawn locations: (K, B * n, D), D = C * patch² or features."""
@@ -200,14 +198,14 @@ class PatchContrastObjective(nn.Module):
                 return contrasting.cosine_similarity(u, v)
 
 
-def separation_measures(similarity: Tensor, is_positive: Tensor) -> dict[str, float]:
+def separation_measures(similarity: Tensor, is_positive: Tensor) -> dict[str, Tensor]:
     """Return mean distances of anchors to positives and negatives, and their difference.
 
     Parameters
     ----------
     similarity : Tensor, shape (K, n, P)
     is_positive : Tensor of bool, shape (K, P)
-        Every map has both sides.
+        A map without one of the sides gets NaN.
     """
     positive = is_positive.unsqueeze(1).expand_as(similarity).to(similarity.dtype)
     negative = 1 - positive
@@ -220,10 +218,9 @@ def separation_measures(similarity: Tensor, is_positive: Tensor) -> dict[str, fl
     )
 
 
-def per_map(name: str, values: Tensor) -> dict[str, float]:
+def per_map(name: str, values: Tensor) -> dict[str, Tensor]:
     """Return ``{name: mean, name/0: v0, name/1: v1, ...}`` of one value per map."""
-    listed = values.tolist()
-    return {name: sum(listed) / len(listed)} | {f"{name}/{k}": v for k, v in enumerate(listed)}
+    return {name: values.mean()} | {f"{name}/{k}": v for k, v in enumerate(values.unbind())}
 
 
 class PatchContrast:

@@ -18,7 +18,8 @@ from torch import nn
 from napari_selfseg.core.images.stain import is_dark_field
 from napari_selfseg.core.images.tile import TileError
 from napari_selfseg.core.instances import DEFAULT_SCALE
-from napari_selfseg.core.learning.training import TrainingData, choose_device, never
+from napari_selfseg.core.learning.training import choose_device, never
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.memory import is_out_of_memory, keep_freed_memory
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.region_settings import RegionSettings
