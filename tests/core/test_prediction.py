@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
-from napari_selfseg.core.prediction import PredictionStopped, pieces, predict, predict_region
+from napari_selfseg.core.prediction import (
+    PredictionStopped,
+    nearest_first,
+    pieces,
+    predict,
+    predict_pieces,
+    predict_region,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +57,48 @@ def test_a_lazy_tile_gives_the_same(network, tile):
 
     lazy = Tile(da.from_array(tile.pixels, chunks=100), 255.0, 0.25, "lazy")
     assert np.array_equal(predict(network, lazy), predict(network, tile))
+
+
+def test_pieces_come_in_the_order_they_are_wanted_in(network, tile):
+    whole = predict_region(network, tile, slice(0, 230), slice(0, 260))
+    seen = slice(150, 200), slice(10, 60)
+    wanted = nearest_first(pieces(slice(0, 230), slice(0, 260), 64), *seen)
+    came = []
+    for place, maps in predict_pieces(network, tile, wanted):
+        np.testing.assert_allclose(maps, whole[:, *place], atol=1e-4)
+        came.append(place)
+    assert came == wanted
+    far = [abs(r.start + r.stop - 350) + abs(c.start + c.stop - 70) for r, c in came]
+    assert far[0] == min(far)
+    assert far[-1] == max(far)
+
+
+def test_only_the_next_piece_is_read_ahead(network, tile):
+    class Watched:
+        shape, dtype, read = tile.pixels.shape, tile.pixels.dtype, 0
+
+        def __getitem__(self, place):
+            self.read += 1
+            return tile.pixels[place]
+
+    pixels = Watched()
+    places = list(pieces(slice(0, 230), slice(0, 260), 64))
+    for n, _ in enumerate(predict_pieces(network, Tile(pixels, 255.0), places), start=1):
+        # this one, the one that is computed and the one that is read
+        assert n <= pixels.read <= min(n + 2, len(places))
+
+
+def test_a_piece_that_cannot_be_read_says_so(network, tile):
+    class Broken:
+        shape, dtype = tile.pixels.shape, tile.pixels.dtype
+
+        def __getitem__(self, place):
+            if place[0].start > 0:
+                raise OSError("the share is gone")
+            return tile.pixels[place]
+
+    with pytest.raises(OSError, match="the share is gone"):
+        predict(network, Tile(Broken(), 255.0), piece=100)
 
 
 def test_the_mode_of_the_network_is_restored(network, tile):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.memory import is_out_of_memory, keep_freed_memory
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.networks.consensus import Consensus
+from napari_selfseg.core.networks.device import sent
 from napari_selfseg.core.networks.network_input import network_input
 from napari_selfseg.core.networks.refined import Refined
 
@@ -21,11 +24,15 @@ SMALLEST_PIECE = 96  # px; below it a piece is nearly all halo
 PIECE = 1024  # px; smaller ones are mostly halo, this one needs some 200 MB
 
 
+Place = tuple[slice, slice]
+"""Rows and columns of a region, with start and stop inside the tile."""
+
+
 class PredictionStopped(Exception):
     """The prediction was stopped before it was complete."""
 
 
-def pieces(rows: slice, columns: slice, size: int = PIECE) -> Iterator[tuple[slice, slice]]:
+def pieces(rows: slice, columns: slice, size: int = PIECE) -> Iterator[Place]:
     """Cut a region into pieces of at most ``size`` px a side, row by row.
 
     The pieces are of nearly equal size, so that none is a thin strip of mostly halo.
@@ -71,27 +78,71 @@ def predict_region(
     ndarray of float32, shape (K, m, n)
         Followed by what the network draws besides, if it has ``extras``: (K + E, m, n).
     """
-    halo = int(getattr(network, "halo", 0)) if halo is None else halo
-    alignment = int(getattr(network, "alignment", 1))
-    read_rows, pad_rows, keep_rows = _with_halo(rows, halo, tile.shape[0], alignment)
-    read_columns, pad_columns, keep_columns = _with_halo(columns, halo, tile.shape[1], alignment)
-    # mirrored at the tile's border: zeros, as the convolutions pad, would draw a frame there
-    pixels = np.pad(
-        tile.read(read_rows, read_columns), (pad_rows, pad_columns, (0, 0)), mode="symmetric"
-    )
-    parameter = next(network.parameters())
-    batch = torch.from_numpy(network_input(pixels, image_space)).unsqueeze(0).to(parameter.device)
-    batch = batch.contiguous(memory_format=torch.channels_last)
     was_training = network.training
     network.eval()
     try:
-        with torch.inference_mode():
-            forward = getattr(network, "with_extras", network)
-            maps = forward(batch)[0, :, keep_rows, keep_columns]
+        window = _window(network, tile, (rows, columns), halo)
+        drawn = _drawn(network, _read(tile, window, image_space), window)
     finally:
         network.train(was_training)
-    region: NDArray[np.float32] = maps.float().cpu().numpy()
-    return region
+    return _fetched(drawn)
+
+
+def predict_pieces(
+    network: nn.Module,
+    tile: Tile,
+    places: Iterable[Place],
+    image_space: str = "rgb",
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[tuple[Place, NDArray[np.float32]]]:
+    """Predict regions of a tile one after another; memory is bounded by the largest of them.
+
+    While one is computed the next is read, and from a graphics card the one before is fetched.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode, best a folded one (see `for_prediction`).
+    tile : Tile
+    places : iterable of (rows, columns)
+        Such as `pieces`, in the order they are wanted in (see `nearest_first`).
+    image_space : {"rgb", "optical-density"}
+    should_stop : callable, optional
+        Asked before every piece.
+
+    Yields
+    ------
+    place : tuple of slice
+    maps : ndarray of float32, shape (K, m, n)
+        As `predict_region` returns them.
+
+    Raises
+    ------
+    PredictionStopped
+        If ``should_stop`` said so.
+    """
+    keep_freed_memory()
+    windows = (_window(network, tile, place) for place in places)
+    before: tuple[Place, Tensor] | None = None
+    for window, batch in _read_ahead(tile, windows, image_space):
+        if should_stop is not None and should_stop():
+            raise PredictionStopped
+        drawn = _drawn(network, batch, window)  # a graphics card goes on by itself
+        if before is not None:
+            yield before[0], _fetched(before[1])
+        before = window.place, drawn
+    if before is not None:
+        yield before[0], _fetched(before[1])
+
+
+def nearest_first(places: Iterable[Place], rows: slice, columns: slice) -> list[Place]:
+    """Sort regions by the distance of their middles from the middle of another region."""
+    middle = rows.start + rows.stop, columns.start + columns.stop
+
+    def distance(place: Place) -> int:
+        return sum((p.start + p.stop - m) ** 2 for p, m in zip(place, middle, strict=True))
+
+    return sorted(places, key=distance)
 
 
 def predict(
@@ -128,14 +179,10 @@ def predict(
     PredictionStopped
         If ``should_stop`` said so.
     """
-    keep_freed_memory()
-    network = for_prediction(network)
     maps: NDArray[np.float16] | None = None
-    whole = slice(0, tile.shape[0]), slice(0, tile.shape[1])
-    for rows, columns in pieces(*whole, piece):
-        if should_stop is not None and should_stop():
-            raise PredictionStopped
-        region = predict_region(network, tile, rows, columns, image_space)
+    places = pieces(slice(0, tile.shape[0]), slice(0, tile.shape[1]), piece)
+    folded = for_prediction(network).eval()
+    for (rows, columns), region in predict_pieces(folded, tile, places, image_space, should_stop):
         if maps is None:
             maps = np.empty((region.shape[0], *tile.shape), np.float16)
         maps[:, rows, columns] = region
@@ -175,6 +222,67 @@ def _spans(whole: slice, size: int) -> Iterator[tuple[int, int]]:
     n = max(1, -(-length // size))
     edges = [whole.start + round(i * length / n) for i in range(n + 1)]
     yield from pairwise(edges)
+
+
+class _Window(NamedTuple):
+    """A region with what is read around it.
+
+    ``inside`` is read of the tile, mirrored by ``missing`` px on either side, and of what the
+    network draws of that ``keep`` is the region; each for rows and columns.
+    """
+
+    place: Place
+    inside: Place
+    missing: tuple[tuple[int, int], tuple[int, int]]
+    keep: Place
+
+
+def _window(network: nn.Module, tile: Tile, place: Place, halo: int | None = None) -> _Window:
+    halo = int(getattr(network, "halo", 0)) if halo is None else halo
+    alignment = int(getattr(network, "alignment", 1))
+    (top, above, rows), (left, beside, columns) = (
+        _with_halo(span, halo, side, alignment)
+        for span, side in zip(place, tile.shape, strict=True)
+    )
+    return _Window(place, (top, left), (above, beside), (rows, columns))
+
+
+def _read(tile: Tile, window: _Window, image_space: str) -> Tensor:
+    """Return a window as the network reads it, (1, C, m, n)."""
+    # mirrored at the tile's border: zeros, as the convolutions pad, would draw a frame there
+    pixels = np.pad(tile.read(*window.inside), (*window.missing, (0, 0)), mode="symmetric")
+    batch = torch.from_numpy(network_input(pixels, image_space)).unsqueeze(0)
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
+def _read_ahead(
+    tile: Tile, windows: Iterator[_Window], image_space: str
+) -> Iterator[tuple[_Window, Tensor]]:
+    """Yield windows and what is read of them; the next one is read in the meantime."""
+    with ThreadPoolExecutor(1, "read ahead") as reader:
+
+        def begin() -> tuple[_Window, Future[Tensor]] | None:
+            window = next(windows, None)
+            return window and (window, reader.submit(_read, tile, window, image_space))
+
+        reading = begin()
+        while reading is not None:
+            window, batch = reading[0], reading[1].result()
+            reading = begin()
+            yield window, batch
+
+
+def _drawn(network: nn.Module, batch: Tensor, window: _Window) -> Tensor:
+    """Return what a network draws of a window, (K, m, n), where the network is."""
+    batch = sent(batch, next(network.parameters()).device)
+    with torch.inference_mode():
+        drawn: Tensor = getattr(network, "with_extras", network)(batch)
+    return drawn[0, :, *window.keep]
+
+
+def _fetched(drawn: Tensor) -> NDArray[np.float32]:
+    maps: NDArray[np.float32] = drawn.float().cpu().numpy()
+    return maps
 
 
 def _with_halo(

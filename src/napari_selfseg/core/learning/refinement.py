@@ -22,10 +22,11 @@ from napari_selfseg.core.learning.lessons import Lesson, lesson_of
 from napari_selfseg.core.learning.sampling import binary_entropy
 from napari_selfseg.core.learning.step import StepLoss
 from napari_selfseg.core.learning.training import TrainingFailed, never, training_loop
-from napari_selfseg.core.learning.training_data import PROCESSOR, TrainingData, sent
+from napari_selfseg.core.learning.training_data import PROCESSOR, TrainingData
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.networks.adaptation import distance, statistics_of
+from napari_selfseg.core.networks.device import sent
 from napari_selfseg.core.networks.network_input import network_input
 from napari_selfseg.core.networks.refined import MOST_SHRINKING, Refined
 from napari_selfseg.core.plausibility import suggested_threshold

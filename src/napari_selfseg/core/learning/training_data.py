@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.memory import is_out_of_memory
+from napari_selfseg.core.networks.device import sent
 from napari_selfseg.core.networks.network_input import network_input
 
 MAX_BYTES_IN_MEMORY = 2**30  # a larger tile is read crop by crop
@@ -128,13 +129,6 @@ class TrainingData:
     @property
     def _shapes(self) -> list[tuple[int, int]]:
         return [tile.shape for tile in self.tiles]
-
-
-def sent(crops: Tensor, device: torch.device) -> Tensor:
-    """Return crops on a device; a graphics card gets them without anybody waiting for it."""
-    if device.type == "cpu":
-        return crops
-    return crops.pin_memory().to(device, non_blocking=True)
 
 
 def _in_memory(pixels: Any) -> Any:
