@@ -31,15 +31,16 @@ INK = (40, 40, 40)
 def tiles() -> dict[str, tuple[NDArray, NDArray | None, float]]:
     """Return caption -> pixels, true labels (None: unknown), µm/px."""
     rgb, labels = drawn_he_tile(512, 512, n_nuclei=130, seed=7)
-    inked, _ = altered.with_pen(rgb, "blue")
-    half = labels.copy()
+    inked, pen = altered.with_pen(rgb, "blue")
+    outside, half = labels.copy(), labels.copy()
+    outside[pen] = 0  # what is under the ink is not to be seen
     half[:, half.shape[1] // 2 :] = 0
     return {
         "40x": (rgb, labels, 0.25),
         "20x": (altered.at_half_scale(rgb), altered.labels_at_half_scale(labels), 0.5),
         "pale: half the stain": (altered.pale(rgb), labels, 0.25),
         "dark: 1.6 times the stain": (altered.dark(rgb), labels, 0.25),
-        "a blue pen stroke": (inked, labels, 0.25),
+        "a blue pen stroke": (inked, outside, 0.25),
         "half of it glass": (altered.with_glass(rgb), half, 0.25),
         "haematoxylin and DAB": (immunohistochemistry(), None, 0.5),
     }
