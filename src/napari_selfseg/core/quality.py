@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from napari_selfseg.core.shapes import shapes_of
 
-# measure: mean and standard deviation over the training tiles, Dice per standard deviation
+# measure: mean and standard deviation over the training tiles, Dice per standard deviation; made
+# by `python -m benchmarks.quality` from five runs of the standard preset
 CALIBRATION = {
-    "ellipse fit": (0.9336, 0.0195, 0.0090),
-    "soft Dice": (0.9262, 0.0084, 0.0087),
-    "confidence inside": (0.9392, 0.0120, 0.0067),
+    "ellipse fit": (0.9282, 0.0192, 0.0096),
+    "soft Dice": (0.9197, 0.0072, 0.0041),
+    "confidence inside": (0.9362, 0.0114, 0.0073),
 }
 MEAN_DICE = 0.776  # of the training tiles
-SPREAD = 0.05  # twice the error on training tiles that were left out of the fit
+SPREAD = 0.05  # twice the error on training tiles that were left out of the fit, rounded up
 
 
 @dataclass(frozen=True)
