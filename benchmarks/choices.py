@@ -33,6 +33,7 @@ from napari_selfseg.core.plausibility import suggested_label_settings
 from napari_selfseg.core.prediction import predict
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)
+UNSPLIT = {"split": False}  # Dice does not ask which object a pixel belongs to
 CHOICES = ("start", "map and polarity", "threshold", "cue")
 
 
@@ -55,8 +56,8 @@ def label_free_oracle_chance(
     def of_map(own: NDArray, choice: ChannelChoice, threshold: float | None = None) -> float:
         confidence = confidence_of(own, choice)
         settings = suggested_label_settings(confidence, stain, tile.um_per_px)
-        if threshold is not None:
-            settings = settings.model_copy(update={"threshold": threshold})
+        changes = UNSPLIT if threshold is None else {**UNSPLIT, "threshold": threshold}
+        settings = settings.model_copy(update=changes)
         return float(dice(label_image(confidence, settings), reference))
 
     starts = [of_map(own, choice) for own, choice in zip(maps, choices, strict=True)]
@@ -69,7 +70,7 @@ def label_free_oracle_chance(
     yield "map and polarity", starts[0], max(every), float(np.mean(every))
     cut = [of_map(maps[0], choices[0], float(threshold)) for threshold in THRESHOLDS]
     yield "threshold", starts[0], max(starts[0], *cut), float(np.mean(cut))
-    sizes = LabelSettings.for_scale(tile.um_per_px)
+    sizes = LabelSettings.for_scale(tile.um_per_px).model_copy(update=UNSPLIT)
 
     def of_cue(margin: NDArray) -> float:
         return float(dice(label_image(1 / (1 + np.exp(-4 * margin)), sizes), reference))
