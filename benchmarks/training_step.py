@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,8 +67,6 @@ def _bare_step(
     settings: PatchContrastSettings,
     loss_of: Callable[[Tensor, Tensor, torch.Generator], Tensor | None],
 ) -> Step:
-    import numpy as np
-
     device = torch.device(settings.device)
     network = PatchContrast().build_network(settings).to(device).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)

@@ -111,6 +111,13 @@ def test_the_mode_of_the_network_is_restored(network, tile):
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_the_mode_of_a_network_that_cannot_be_folded_is_restored(tile, training):
+    plain = torch.nn.Conv2d(3, 2, 1).train(training)
+    predict(plain, tile)
+    assert plain.training == training
+
+
 def test_it_can_be_stopped_between_pieces(network, tile):
     asked = []
 

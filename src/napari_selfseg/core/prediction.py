@@ -181,11 +181,17 @@ def predict(
     """
     maps: NDArray[np.float16] | None = None
     places = pieces(slice(0, tile.shape[0]), slice(0, tile.shape[1]), piece)
-    folded = for_prediction(network).eval()
-    for (rows, columns), region in predict_pieces(folded, tile, places, image_space, should_stop):
-        if maps is None:
-            maps = np.empty((region.shape[0], *tile.shape), np.float16)
-        maps[:, rows, columns] = region
+    folded, was_training = for_prediction(network), network.training
+    folded.eval()
+    try:
+        for (rows, columns), region in predict_pieces(
+            folded, tile, places, image_space, should_stop
+        ):
+            if maps is None:
+                maps = np.empty((region.shape[0], *tile.shape), np.float16)
+            maps[:, rows, columns] = region
+    finally:
+        network.train(was_training)
     assert maps is not None
     return maps
 

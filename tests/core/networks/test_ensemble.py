@@ -47,7 +47,8 @@ def test_prediction_never_computes_with_half_the_bits(monkeypatch):
     monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: True)
     seen = []
     ensemble = Ensemble(1).eval()
-    ensemble.members[0].head.register_forward_hook(lambda *_: seen.append(_[-1].dtype))
+    head = ensemble.members[0].head
+    head.register_forward_hook(lambda _network, _inputs, output: seen.append(output.dtype))
     ensemble(IMAGES)
     assert seen == [torch.float32]
 
