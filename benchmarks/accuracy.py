@@ -81,7 +81,7 @@ def measure(labels: NDArray, reference: NDArray, binary: bool) -> dict[str, floa
 
 def train(tiles: tuple[Tile, ...], settings: PatchContrastSettings, said: str):
     """Run a training to its end and return its result, with a progress bar on stderr."""
-    run = TrainingRun(TrainingRequest(tiles, settings))
+    run = TrainingRun(TrainingRequest(tiles, settings, previews=False))
     with tqdm(total=settings.total_steps, desc=said, unit="step", leave=False, disable=None) as bar:
         for update in run.updates():
             if isinstance(update, Progress):

@@ -63,7 +63,9 @@ def measured(image: TestImage, seed: int, n_classes: int) -> dict[str, float | s
     objects = ndimage.label(mask)[0]
     start = time.perf_counter()
     settings = RegionSettings(seed=seed, n_classes=n_classes)
-    *_, finished = TrainingRun(TrainingRequest((tile,), settings, "regions")).updates()
+    *_, finished = TrainingRun(
+        TrainingRequest((tile,), settings, "regions", previews=False)
+    ).updates()
     assert isinstance(finished, Finished)
     labels = region_labels(finished.result.maps, tile.um_per_px)
     seconds = time.perf_counter() - start

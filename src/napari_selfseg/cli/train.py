@@ -127,7 +127,7 @@ def train(
 
     for note in dict.fromkeys(f"{tile.name}: {note}" for tile in tiles for note in tile.notes):
         tell(note)
-    request = TrainingRequest(tuple(tiles), settings, method, threads=available_cores())
+    request = TrainingRequest(tuple(tiles), settings, method, available_cores(), previews=False)
     training, result, bar = TrainingRun(request), None, ProgressBar()
     _check(request)
     with interruptions(training.stop) as was_interrupted:

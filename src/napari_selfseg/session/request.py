@@ -22,9 +22,12 @@ class TrainingRequest:
         A key of `METHODS`.
     threads : int, optional
         How many threads torch may use; a setting of the whole process. None leaves it.
+    previews : bool
+        Whether the map of the tile in view is drawn while it learns, for a twentieth of the time.
     """
 
     tiles: tuple[Tile, ...]
     settings: TrainingSettings
     method: str = "patch-contrast"
     threads: int | None = None
+    previews: bool = True

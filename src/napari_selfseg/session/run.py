@@ -57,7 +57,8 @@ class TrainingRun:
     def __init__(self, request: TrainingRequest) -> None:
         self.request = request
         self._stop, self._abandon, self._pause = (threading.Event() for _ in range(3))
-        self._preview = LivePreview(request.tiles[0], self._image_space) if request.tiles else None
+        shown = request.tiles[:1] if request.previews else ()
+        self._preview = LivePreview(shown[0], self._image_space) if shown else None
         self._notes: list[str] = []
 
     def stop(self) -> None:

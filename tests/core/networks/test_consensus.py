@@ -74,6 +74,6 @@ def test_it_is_stored_and_folded_like_a_network():
 @torch.no_grad()
 def test_the_objects_of_all_members():
     consensus = consensus_of(*OPINIONS)
-    objects = consensus.objects(IMAGES)
+    _, objects = consensus.voices(IMAGES)
     assert objects.shape == (2, 3, 40, 50)
     assert torch.allclose(objects.mean(1), consensus(IMAGES)[:, 1], atol=1e-6)

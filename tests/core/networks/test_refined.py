@@ -62,7 +62,7 @@ def test_afterwards_the_pupils_draw_the_object_with_its_polarity(inverted):
 @torch.no_grad()
 def test_doubt_is_the_spread_of_all_voices():
     network = refined_with()
-    voices = network.first.objects(IMAGES)
+    _, voices = network.first.voices(IMAGES)
     drawn = torch.sigmoid(network.scores(IMAGES))[:, :, 0]
     every = torch.cat([voices, drawn], 1).numpy()
     doubt = network.with_extras(IMAGES)[:, 3].numpy()

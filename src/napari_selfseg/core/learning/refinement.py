@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -37,6 +37,7 @@ MOST_PIXELS = 8_000_000  # of all tiles together; what lies around the middle of
 TARGETS = 3  # channels of a crop behind the image: objects, weight, depth
 SHOWN_AT = (0.4, 0.6, 0.8, 1.0)  # shares of the steps; the first is past the wildest ones
 LEFT = "The refinement became unstable and was left; the starts draw the map."
+LOOKED_AT = 3  # lessons whose distance is measured before the end
 AVERAGED_STEPS = 0.1  # share of the steps that weigh most in the running average of the weights
 WARM_UP = 0.2  # share of the steps in which the rate rises
 LOWEST_RATE = 0.04  # of the highest, at the beginning
@@ -203,7 +204,9 @@ def refine(
                 network.pupils.load_state_dict(averaged.state_dict())
             if is_milestone:
                 network.to(device)
-                network.learned(shrink, _usual_distance(network.pupils, crops))
+                looked_at = crops.lessons if step.step == own.n_steps else crops.lessons[:LOOKED_AT]
+                space = data.image_space
+                network.learned(shrink, _usual_distance(network.pupils, looked_at, space))
             yield replace(
                 step,
                 step=taken,
@@ -230,12 +233,12 @@ def _follow(averaged: nn.Module, network: nn.Module, decay: float) -> None:
         move([mean for mean, _ in alike], [now for _, now in alike], None)
 
 
-def _usual_distance(pupils: nn.Module, crops: LessonCrops) -> float:
+def _usual_distance(pupils: nn.Module, lessons: Sequence[Lesson], image_space: str) -> float:
     """Return how far the tiles' own statistics are from what was learned, as their median."""
     device = next(pupils.parameters()).device
     far = []
-    for lesson in crops.lessons:
-        image = torch.from_numpy(network_input(lesson.pixels, crops.image_space))[None]
+    for lesson in lessons:
+        image = torch.from_numpy(network_input(lesson.pixels, image_space))[None]
         far.append(distance(pupils, statistics_of(pupils, image.to(device))))
     return float(np.median(far))
 

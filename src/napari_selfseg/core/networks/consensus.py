@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_selfseg.core.networks.confidence import HALO, ConfidenceNetwork
+from napari_selfseg.core.networks.side_by_side import side_by_side
 
 
 class Opinion(NamedTuple):
@@ -64,26 +65,31 @@ class Consensus(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, M, N) to (B, K, M, N)."""
-        maps: Tensor = self.members[0](x)
+        maps, objects = self.voices(x)
         if int(self.n_heard) == 1:
             return maps
-        return maps.index_copy(1, self.channels[:1], self.objects(x, maps).mean(1, keepdim=True))
+        return maps.index_copy(1, self.channels[:1], objects.mean(1, keepdim=True))
 
-    def objects(self, x: Tensor, maps: Tensor | None = None) -> Tensor:
-        """Return every heard member's map of the object, (B, n, M, N), all turned alike.
+    def voices(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the maps of the leading network and all heard networks' maps of the object.
 
         Parameters
         ----------
         x : Tensor, shape (B, C, M, N)
-        maps : Tensor, optional, shape (B, K, M, N)
-            Of the leading member, if they are known already.
+
+        Returns
+        -------
+        maps : Tensor, shape (B, K, M, N)
+        objects : Tensor, shape (B, n, M, N)
+            All turned like the leading network's.
         """
-        heard = []
-        for place, member in enumerate(self.members[: int(self.n_heard)]):
-            of_member = maps if place == 0 and maps is not None else member(x)
-            one = of_member[:, self.channels[place]]
-            heard.append(1 - one if self.inverted[place] != self.inverted[0] else one)
-        return torch.stack(heard, 1)
+        heard = side_by_side(list(self.members)[: int(self.n_heard)], x)
+        objects = [maps[:, channel] for maps, channel in zip(heard, self.channels, strict=False)]
+        turned = [
+            1 - one if inverted != self.inverted[0] else one
+            for one, inverted in zip(objects, self.inverted, strict=False)
+        ]
+        return heard[0], torch.stack(turned, 1)
 
     def object_of(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the object's one of predicted maps (K, M, N), high on objects."""

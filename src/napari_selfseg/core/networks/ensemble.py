@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_selfseg.core.networks.precision import half_precision
+from napari_selfseg.core.networks.side_by_side import side_by_side
 from napari_selfseg.core.networks.unet import UNet
 
 
@@ -54,7 +55,7 @@ class Ensemble(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C or more, M, N) to (B, S, n_out, M, N)."""
         with half_precision(x.device, enabled=self.training):
-            scores = torch.stack([member(x) for member in self.members], 1)
+            scores = torch.stack(side_by_side(list(self.members), x), 1)
         return scores.float()
 
     def folded(self) -> Ensemble:

@@ -79,8 +79,7 @@ class Refined(nn.Module):
 
     def with_extras(self, x: Tensor) -> Tensor:
         """Map (B, C, M, N) to (B, K + 2, M, N): the maps, the doubt and the depth."""
-        maps = self.first.members[0](x)
-        voices = self.first.objects(x, maps)
+        maps, voices = self.first.voices(x)
         depth = torch.zeros_like(voices[:, 0])
         drawn = voices.mean(1)
         if bool(self.has_learned):
