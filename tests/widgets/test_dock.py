@@ -564,7 +564,7 @@ def test_torch_is_not_imported_when_the_dock_is_built():
 
 
 def report(problem=None):
-    return warmup.DeviceReport("cpu", 1, 0.5, 0.1, problem)
+    return warmup.DeviceReport("cpu", 1, 0.5, 0.1, problem=problem)
 
 
 def test_the_warm_up_gives_the_presets_their_seconds(qtbot, viewer, runs, monkeypatch):

@@ -14,7 +14,8 @@ from napari_selfseg.core.methods.settings import PRESETS, PatchContrastSettings,
 
 TILE = 320  # px a side of the tile that is timed
 BESIDE_LEARNING = 1.3  # judging the maps, the preview and the window come on top of the steps
-PUPIL_COST = 1.3  # of a pixel in the refinement, in those of the confidence network
+PUPIL_COST = 0.25  # of a pixel in the refinement, in those of the confidence network
+PUPIL_COST_IN_FULL = 0.5  # the same where the processor has no bfloat16
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class DeviceReport:
         Forward, backward and update of the confidence network.
     seconds_per_megapixel_predict : float
         Prediction.
+    has_bfloat16 : bool
+        Whether the refinement computes with half the bits.
     problem : str or None
         One sentence with the remedy when torch cannot be used; the times are then 0.
     """
@@ -39,6 +42,7 @@ class DeviceReport:
     threads: int
     seconds_per_megapixel_step: float
     seconds_per_megapixel_predict: float
+    has_bfloat16: bool = False
     problem: str | None = None
 
 
@@ -73,16 +77,17 @@ def warm_up(threads: int = 1) -> DeviceReport:
         import torch
 
         from napari_selfseg.core.learning.training import choose_device
+        from napari_selfseg.core.networks.precision import has_bfloat16
     except (ImportError, OSError) as error:
-        return DeviceReport("none", threads, 0.0, 0.0, _remedy(error))
+        return DeviceReport("none", threads, 0.0, 0.0, problem=_remedy(error))
     torch.set_num_threads(threads)
     device = choose_device("auto")
     try:
         step, predict = _timing(device.type)
     except RuntimeError as error:
-        return DeviceReport(device.type, threads, 0.0, 0.0, _remedy(error))
+        return DeviceReport(device.type, threads, 0.0, 0.0, problem=_remedy(error))
     name = "cpu" if device.type == "cpu" else f"cuda ({torch.cuda.get_device_name()})"
-    return DeviceReport(name, threads, step, predict)
+    return DeviceReport(name, threads, step, predict, has_bfloat16(device))
 
 
 def preset_seconds(
@@ -96,7 +101,8 @@ def preset_seconds(
     megapixels = settings.total_steps * settings.batch_size * side**2 / 1e6
     if isinstance(settings, PatchContrastSettings):
         megapixels = settings.starts * settings.n_steps * settings.batch_size * side**2 / 1e6
-        megapixels += PUPIL_COST * settings.pixels_of_refinement / 1e6
+        cost = PUPIL_COST if report.has_bfloat16 else PUPIL_COST_IN_FULL
+        megapixels += cost * settings.pixels_of_refinement / 1e6
     learning = megapixels * report.seconds_per_megapixel_step * BESIDE_LEARNING
     predicting = tile_shape[0] * tile_shape[1] / 1e6 * report.seconds_per_megapixel_predict
     return learning + predicting * (1 + getattr(settings, "n_agreeing", 1))
