@@ -326,7 +326,7 @@ _SMALL_CROPS: dict[str, Any] = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {**_SMALL_CROPS, "starts": 3, "n_steps": 40, "committee": 2},
-    "standard": {**_SMALL_CROPS, "starts": 3, "n_steps": 40, "refinement_steps": 320},
+    "standard": {**_SMALL_CROPS, "starts": 3, "n_steps": 40, "refinement_steps": 250},
     "thorough": {
         **_SMALL_CROPS,
         "starts": 12,
