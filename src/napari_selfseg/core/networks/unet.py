@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Sequence
 from copy import deepcopy
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-WIDTHS = (16, 24, 32, 48)  # features from the finest level down; 99k parameters
+WIDTHS = (16, 24, 32, 48)  # features from the finest level down; 120k parameters
 
 
 def _block(n_in: int, n_out: int) -> nn.Sequential:
@@ -27,9 +28,8 @@ def _block(n_in: int, n_out: int) -> nn.Sequential:
 class UNet(nn.Module):
     """Map an image (B, C, M, N) to scores without bound (B, n_out, M, N).
 
-    Two convolutions a level, maximum pooling downwards, bilinear interpolation upwards. The
-    features of the way up are made as few as those of the way down while there are still few
-    pixels, and added to them: a training step takes a quarter less than with both side by side.
+    Two convolutions a level, maximum pooling downwards, bilinear interpolation upwards, and the
+    features of the way down beside those of the way up.
 
     Parameters
     ----------
@@ -44,9 +44,8 @@ class UNet(nn.Module):
     References
     ----------
     Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image
-    Segmentation", MICCAI 2015, arXiv 1505.04597; here with padding, batch normalisation, a tenth
-    of the features, and sums for joints as in Chaurasia and Culurciello, "LinkNet", VCIP 2017,
-    arXiv 1707.03718.
+    Segmentation", MICCAI 2015, arXiv 1505.04597; here with padding, batch normalisation and a
+    tenth of the features.
     """
 
     def __init__(self, n_channels: int = 3, n_out: int = 2, widths: Sequence[int] = WIDTHS) -> None:
@@ -54,10 +53,9 @@ class UNet(nn.Module):
         self.n_channels = n_channels
         inputs = (n_channels, *widths[:-1])
         self.down = nn.ModuleList(_block(i, o) for i, o in zip(inputs, widths, strict=True))
-        self.narrowing = nn.ModuleList(
-            nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in itertools.pairwise(widths)
+        self.up = nn.ModuleList(
+            _block(fine + coarse, fine) for fine, coarse in itertools.pairwise(widths)
         )
-        self.up = nn.ModuleList(_block(n, n) for n in widths[:-1])
         self.head = nn.Conv2d(widths[0], n_out, 1)
 
     @property
@@ -80,9 +78,8 @@ class UNet(nn.Module):
             x = block(x if level == 0 else max_pool2d(x, 2))
             seen.append(x)
         for level in reversed(range(len(self.up))):
-            x = self.narrowing[level](x)
             x = interpolate(x, seen[level].shape[-2:], mode="bilinear", align_corners=False)
-            x = self.up[level](seen[level] + x)
+            x = self.up[level](torch.cat([seen[level], x], 1))
         scores: Tensor = self.head(x)
         return scores
 
