@@ -8,10 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_selfseg.core import prediction
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.prediction import (
     PredictionStopped,
+    for_prediction,
     nearest_first,
     pieces,
     predict,
@@ -36,14 +38,43 @@ def tile() -> Tile:
     return Tile(pixels, 255.0, 0.25, "noise")
 
 
+@pytest.fixture(params=[False, True], ids=["all bits", "half the bits"])
+def precision(request, monkeypatch) -> bool:
+    """Emulated where the processor has no bfloat16: slower there, the same numbers."""
+    monkeypatch.setattr(prediction, "has_bfloat16", lambda device: request.param)
+    return request.param
+
+
+@pytest.mark.usefixtures("precision")
 def test_no_seam_is_left(network, tile):
-    whole = predict_region(network, tile, slice(0, 230), slice(0, 260))
+    predicting = for_prediction(network)
+    whole = predict_region(predicting, tile, slice(0, 230), slice(0, 260))
     assert whole.max() - whole.min() > 0.2  # otherwise there would be nothing to see
     in_pieces = predict(network, tile, piece=64)
     assert in_pieces.shape == (4, 230, 260)
     assert np.abs(in_pieces.astype(np.float32) - whole).max() < 1e-3  # half precision
-    inner = predict_region(network, tile, slice(90, 140), slice(100, 170))
+    inner = predict_region(predicting, tile, slice(90, 140), slice(100, 170))
     assert np.abs(inner - whole[:, 90:140, 100:170]).max() < 1e-4
+
+
+def test_half_the_bits_draw_nearly_the_same(network, tile, precision):
+    everything = slice(0, 230), slice(0, 260)
+    exact = predict_region(network, tile, *everything)
+    drawn = predict_region(for_prediction(network), tile, *everything)
+    assert drawn.dtype == np.float32
+    assert np.abs(drawn - exact).max() < (0.02 if precision else 1e-5)
+    assert (np.abs(drawn - exact).max() > 1e-5) == precision
+    assert next(network.parameters()).dtype == torch.float32
+
+
+def test_the_border_is_continued_and_draws_no_frame(network):
+    """A tile that is the same everywhere has the same map everywhere, also along its border."""
+    even = Tile(np.full((200, 200, 3), 150, np.uint8), 255.0, 0.25, "even")
+    drawn = predict_region(network, even, slice(0, 200), slice(0, 200))
+    frame = np.abs(drawn[:, 0] - drawn[:, 100]).max()
+    with torch.inference_mode():  # zeros right behind the border
+        alone = network(torch.full((1, 3, 200, 200), 150 / 255))[0].numpy()
+    assert frame < 0.1 * np.abs(alone[:, 0] - alone[:, 100]).max()
 
 
 def test_too_small_a_halo_would_show(network, tile):

@@ -9,7 +9,7 @@ from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.networks.consensus import Consensus, Opinion
 from napari_selfseg.core.networks.refined import Refined
 from napari_selfseg.core.networks.unet import UNet
-from napari_selfseg.core.prediction import predict, predict_region
+from napari_selfseg.core.prediction import for_prediction, predict, predict_region
 
 IMAGES = torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(1))
 
@@ -97,7 +97,7 @@ def test_pieces_join_without_seams(shrink):
     pieces = predict(network, tile, piece=128)
     assert whole.shape == (5, 300, 341)
     np.testing.assert_allclose(pieces, whole, atol=1e-3)  # maps are kept as float16
-    region = predict_region(network, tile, slice(101, 177), slice(57, 150))
+    region = predict_region(for_prediction(network), tile, slice(101, 177), slice(57, 150))
     np.testing.assert_allclose(region, whole[:, 101:177, 57:150], atol=1e-3)
 
 

@@ -22,7 +22,7 @@ from napari_selfseg.core.images.stain import nuclear_cue
 from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
-from napari_selfseg.core.prediction import for_prediction
+from napari_selfseg.core.prediction import folded
 
 LEAST_CROPS, MOST_CROPS = 6, 16  # one of every tile, where there are that many
 CROP = 160  # px; six of them cost less than a step of training
@@ -110,7 +110,7 @@ class StainAgreement:
         return [best_of(of_member) for of_member in np.split(signed, network.n_members)]
 
     def _maps(self, network: nn.Module) -> list[NDArray[np.float32]]:
-        predicting = for_prediction(network)
+        predicting = folded(network)
         was_training = predicting.training
         device = next(network.parameters()).device
         predicting.eval()

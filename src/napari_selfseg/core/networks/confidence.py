@@ -118,7 +118,7 @@ class ConfidenceNetwork(nn.Module):
         """Map (B, C, M, N) to (B, S · K, M, N)."""
         # on a processor it would change what five seeds were measured with
         with half_precision(x.device, enabled=self.training and x.device.type == "cuda"):
-            scores: Tensor = self.head(self.blocks(self.stem(x)))
+            scores: Tensor = self.head(self.blocks(self.stem(x.to(self.head.weight.dtype))))
         return torch.sigmoid(scores.to(x.dtype))
 
     def member_state(self, member: int) -> dict[str, Tensor]:
