@@ -23,7 +23,6 @@ from napari_selfseg.core.networks.refined import Refined
 
 SMALLEST_PIECE = 96  # px; below it a piece is nearly all halo
 PIECE = 1024  # px; smaller ones are mostly halo, this one needs some 200 MB
-FRAME = 32  # px by which a tile is continued beyond its border, mirrored; farther there are zeros
 
 
 Place = tuple[slice, slice]
@@ -54,14 +53,14 @@ def folded(network: nn.Module) -> nn.Module:
 def for_prediction(network: nn.Module) -> nn.Module:
     """Return the network as it predicts fastest: folded, its tiny networks with half the bits.
 
-    Only where the device is made for bfloat16. Confidences then differ by less than .01; U-Nets,
+    Only where the device is made for bfloat16. Confidences differ by less than .01 then; U-Nets,
     whose maps are cut along the outlines, keep all bits.
     """
     copy = folded(network)
     if copy is not network and has_bfloat16(next(network.parameters()).device):
         for part in copy.modules():
             if isinstance(part, ConfidenceNetwork):
-                part.to(torch.bfloat16)
+                part.halve()
     return copy
 
 
@@ -322,8 +321,8 @@ def _with_halo(
         Where the span lies in what is read, once that is filled up.
     """
     # networks that pool see the same grid in every piece only if all begin on it
-    start = max(span.start - halo, -FRAME) // alignment * alignment
-    stop = -(-min(span.stop + halo, length + FRAME) // alignment) * alignment
+    start = (span.start - halo) // alignment * alignment
+    stop = -(-(span.stop + halo) // alignment) * alignment
     inside = slice(max(0, start), min(length, stop))
     keep = slice(span.start - start, span.stop - start)
     return inside, (inside.start - start, stop - inside.stop), keep

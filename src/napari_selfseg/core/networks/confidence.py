@@ -118,8 +118,17 @@ class ConfidenceNetwork(nn.Module):
         """Map (B, C, M, N) to (B, S · K, M, N)."""
         # on a processor it would change what five seeds were measured with
         with half_precision(x.device, enabled=self.training and x.device.type == "cuda"):
-            scores: Tensor = self.head(self.blocks(self.stem(x.to(self.head.weight.dtype))))
+            features = self.blocks(self.stem(x.to(next(self.stem.parameters()).dtype)))
+            scores: Tensor = self.head(features.to(x.dtype))
         return torch.sigmoid(scores.to(x.dtype))
+
+    def halve(self) -> None:
+        """Compute the features with half the bits from now on, the maps of them with all.
+
+        With maps in bfloat16 too, Dice fell by up to .004 on tiles of other sources.
+        """
+        self.stem.to(torch.bfloat16)
+        self.blocks.to(torch.bfloat16)
 
     def member_state(self, member: int) -> dict[str, Tensor]:
         """Return a copy of one member's state, on the processor, for a network of one member."""
