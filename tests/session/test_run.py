@@ -17,6 +17,7 @@ from napari_selfseg.core.learning.convergence import COLLAPSE_MARGIN, Convergenc
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.plausibility import suggested_label_settings
+from napari_selfseg.session import preview as preview_module
 from napari_selfseg.session.clock import RunClock
 from napari_selfseg.session.preview import LivePreview
 from napari_selfseg.session.run import (
@@ -81,6 +82,30 @@ def test_the_preview_covers_the_tile_and_shows_the_chosen_polarity(tile):
         assert piece.confidence.shape == seen[piece.rows, piece.columns].shape
         seen[piece.rows, piece.columns] = True
     assert seen.all()
+
+
+def test_what_is_looked_at_in_a_large_tile_is_final_before_the_rest(tile, monkeypatch):
+    monkeypatch.setattr(preview_module, "SOON_THERE", 100)
+    monkeypatch.setattr(preview_module, "PIECE", 40)
+    run = run_of(tile)
+    run.look_at(slice(20, 90), slice(60, 150))
+    updates = list(run.updates())
+    drawing = [isinstance(u, Progress) and u.phase == "Drawing the final map" for u in updates]
+    *pieces, last = updates[drawing.index(True) + 1 :]
+    result = last.result
+    assert len(pieces) > 1
+    seen = np.zeros(tile.shape, bool)
+    for piece in pieces:
+        place = piece.rows, piece.columns
+        seen[place] = True
+        assert (piece.channel, piece.inverted) == (result.choice.channel, result.choice.inverted)
+        exact = result.confidence()[place] * 255
+        assert np.abs(piece.confidence - exact).max() < 3  # of 255; half the bits
+    assert seen[20:90, 60:150].all()
+    assert seen.sum() == 70 * 90
+    monkeypatch.setattr(preview_module, "SOON_THERE", tile.shape[0] * tile.shape[1])
+    *_, before, _ = run_of(tile).updates()
+    assert isinstance(before, Progress)  # all of it comes at once
 
 
 def test_looking_elsewhere_previews_that_field_first_and_is_clipped(tile):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PIECE = 256  # px
 HALO = 24  # px; less than most networks see: a preview may be slightly off at its seams
+SOON_THERE = 4_000_000  # px; such a tile is drawn to its end in a few seconds
 TIME_SHARE = 0.05  # of the training's time, after the first picture
 
 
@@ -59,16 +61,9 @@ class LivePreview:
 
         Without a choice the classes are shown, as all maps together are the result.
         """
-        from napari_selfseg.core.prediction import predict_region
-
         start = time.perf_counter()
-        rows, columns = self._next()
         halo = int(getattr(network, "preview_halo", HALO))
-        maps = predict_region(network, self.tile, rows, columns, self.image_space, halo)
-        if choice is None:
-            shown = (maps.argmax(0) + 1).astype(np.uint8)
-        else:
-            shown = np.round(confidence_of(maps, choice) * 255).astype(np.uint8)
+        drawn = self._drawn(network, self._next(), choice, step, halo)
         if self._first_round is None:
             self._first_round = len(self._queue) + 1
         if self._first_round:
@@ -76,9 +71,41 @@ class LivePreview:
             self._first_round -= 1
         else:
             self._spent += time.perf_counter() - start
+        return drawn
+
+    def last_round(
+        self, network: nn.Module, choice: ChannelChoice | None, step: int
+    ) -> Iterator[Preview]:
+        """Predict the visible field as it is in the end; where all is soon there, nothing.
+
+        The rest of a large tile takes a while, and what is looked at should not wait for it.
+        """
+        if self.tile.shape[0] * self.tile.shape[1] <= SOON_THERE:
+            return
+        with self._lock:
+            self._moved = True
+        left = None
+        while left is None or left:
+            place = self._next()
+            left = len(self._queue)
+            yield self._drawn(network, place, choice, step, None)
+
+    def _drawn(
+        self,
+        network: nn.Module,
+        place: tuple[slice, slice],
+        choice: ChannelChoice | None,
+        step: int,
+        halo: int | None,
+    ) -> Preview:
+        from napari_selfseg.core.prediction import predict_region
+
+        maps = predict_region(network, self.tile, *place, self.image_space, halo)
         if choice is None:
-            return Preview(rows, columns, shown, step, 0, False, n_classes=len(maps))
-        return Preview(rows, columns, shown, step, choice.channel, choice.inverted)
+            shown = (maps.argmax(0) + 1).astype(np.uint8)
+            return Preview(*place, shown, step, 0, False, n_classes=len(maps))
+        shown = np.round(confidence_of(maps, choice) * 255).astype(np.uint8)
+        return Preview(*place, shown, step, choice.channel, choice.inverted)
 
     def _next(self) -> tuple[slice, slice]:
         from napari_selfseg.core.prediction import pieces

@@ -196,6 +196,12 @@ class TrainingRun:
             stopped_by, because = "user", _stopped_by_user(steps, monitor)
         monitor.restore_best(network)
         yield clock.progress(steps, monitor, "Drawing the final map")
+        choice = None if isinstance(monitor, RegionWatch) else monitor.best_choice
+        if self._preview is not None and (choice is not None or self._finds_regions):
+            for piece in self._preview.last_round(network, choice, len(steps)):
+                if self._abandon.is_set():
+                    return
+                yield piece
         ending = Ending(stopped_by, because, str(device), clock.seconds, tuple(self._notes))
         run = self.request, network, data
         how = tuple(steps), ending, self._abandon.is_set
