@@ -14,8 +14,8 @@ from napari_selfseg.core.methods.settings import PRESETS, PatchContrastSettings,
 
 TILE = 320  # px a side of the tile that is timed
 BESIDE_LEARNING = 1.3  # judging the maps, the preview and the window come on top of the steps
-PUPIL_COST = 0.35  # of a pixel in the refinement, in those of the confidence network
-PUPIL_COST_IN_FULL = 0.7  # the same where the processor has no bfloat16
+PUPIL_COST = 0.45  # of a pixel in the refinement, in those of the confidence network
+PUPIL_COST_IN_FULL = 0.9  # the same where the processor has no bfloat16
 
 
 @dataclass(frozen=True)
