@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import label_image
 from napari_selfseg.core.learning.convergence import COLLAPSE_MARGIN, ConvergenceMonitor
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings
+from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.plausibility import suggested_label_settings
 from napari_selfseg.session import preview as preview_module
 from napari_selfseg.session.clock import RunClock
@@ -103,9 +105,30 @@ def test_what_is_looked_at_in_a_large_tile_is_final_before_the_rest(tile, monkey
         assert np.abs(piece.confidence - exact).max() < 3  # of 255; half the bits
     assert seen[20:90, 60:150].all()
     assert seen.sum() == 70 * 90
-    monkeypatch.setattr(preview_module, "SOON_THERE", tile.shape[0] * tile.shape[1])
+
+
+def test_all_of_a_tile_is_not_drawn_twice(tile, monkeypatch):
+    """Neither a small one, nor a large one that is seen as a whole."""
     *_, before, _ = run_of(tile).updates()
-    assert isinstance(before, Progress)  # all of it comes at once
+    assert isinstance(before, Progress)
+    monkeypatch.setattr(preview_module, "SOON_THERE", 100)
+    monkeypatch.setattr(preview_module, "MOST_AT_LAST", tile.shape[0] * tile.shape[1] - 1)
+    *_, before, _ = run_of(tile).updates()
+    assert isinstance(before, Progress)
+
+
+def test_moving_on_does_not_make_the_last_round_longer(tile, monkeypatch):
+    monkeypatch.setattr(preview_module, "SOON_THERE", 100)
+    monkeypatch.setattr(preview_module, "PIECE", 40)
+    preview = LivePreview(tile, "rgb")
+    preview.look_at(slice(0, 80), slice(0, 80))
+    places = []
+    for piece in preview.last_round(
+        ConfidenceNetwork(), ChannelChoice(0, False, 0.5, "guess", (0.5,)), 1
+    ):
+        places.append((piece.rows, piece.columns))
+        preview.look_at(slice(0, 160), slice(0, 10 * len(places)))
+    assert len(places) == len({str(place) for place in places}) == 4
 
 
 def test_looking_elsewhere_previews_that_field_first_and_is_clipped(tile):

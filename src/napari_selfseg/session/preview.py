@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PIECE = 256  # px
 HALO = 24  # px; less than most networks see: a preview may be slightly off at its seams
 SOON_THERE = 4_000_000  # px; such a tile is drawn to its end in a few seconds
+MOST_AT_LAST = 1_000_000  # px of a field that is drawn before the rest: drawing it twice is cheap
 TIME_SHARE = 0.05  # of the training's time, after the first picture
 
 
@@ -76,19 +77,20 @@ class LivePreview:
     def last_round(
         self, network: nn.Module, choice: ChannelChoice | None, step: int
     ) -> Iterator[Preview]:
-        """Predict the visible field as it is in the end; where all is soon there, nothing.
+        """Predict the visible field with the network that was kept, nearest to its centre first.
 
-        The rest of a large tile takes a while, and what is looked at should not wait for it.
+        Only of a large tile, whose rest takes a while, and only if it is a small part of it: what
+        is looked at should not wait. Refined edges come with the whole map.
         """
-        if self.tile.shape[0] * self.tile.shape[1] <= SOON_THERE:
-            return
+        from napari_selfseg.core.prediction import nearest_first, pieces
+
         with self._lock:
-            self._moved = True
-        left = None
-        while left is None or left:
-            place = self._next()
-            left = len(self._queue)
-            yield self._drawn(network, place, choice, step, None)
+            field = self._field  # who goes on moving the view does not make it longer
+        if _n_pixels(self.tile.shape) <= SOON_THERE or _n_pixels(_sides(field)) > MOST_AT_LAST:
+            return
+        halo = getattr(network, "preview_halo", None)
+        for place in nearest_first(pieces(*field, PIECE), *field):
+            yield self._drawn(network, place, choice, step, halo)
 
     def _drawn(
         self,
@@ -108,17 +110,19 @@ class LivePreview:
         return Preview(*place, shown, step, choice.channel, choice.inverted)
 
     def _next(self) -> tuple[slice, slice]:
-        from napari_selfseg.core.prediction import pieces
+        from napari_selfseg.core.prediction import nearest_first, pieces
 
         with self._lock:
             if self._moved or not self._queue:
                 field, self._moved = self._field, False
-                middle = [(span.start + span.stop) / 2 for span in field]
-                self._queue = sorted(
-                    pieces(*field, PIECE),
-                    key=lambda piece: sum(
-                        ((span.start + span.stop) / 2 - centre) ** 2
-                        for span, centre in zip(piece, middle, strict=True)
-                    ),
-                )
+                self._queue = nearest_first(pieces(*field, PIECE), *field)
             return self._queue.pop(0)
+
+
+def _sides(field: tuple[slice, slice]) -> tuple[int, int]:
+    rows, columns = field
+    return rows.stop - rows.start, columns.stop - columns.start
+
+
+def _n_pixels(shape: tuple[int, int]) -> int:
+    return shape[0] * shape[1]

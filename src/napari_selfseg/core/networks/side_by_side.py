@@ -1,8 +1,7 @@
 """Networks that share nothing but what they see, each computed by a core of its own.
 
 On a processor torch divides every single operation among its threads; those of tiny networks are
-too short for that. Whole networks divide better: two U-Nets of the refinement take 0.32 s a step
-on two cores instead of 0.45 s (docs/performance.md).
+too short for that. Whole networks divide better (docs/performance.md).
 """
 
 from __future__ import annotations
