@@ -1,11 +1,12 @@
 """How quickly the window answers while it learns: a real viewer on the screen that is there.
 
     xvfb-run -a -s "-screen 0 1400x1000x24" python -m benchmarks.responsiveness
-        [--preset quick] [--seconds 15] [--repeats 3] [--blame] [--json]
+        [--preset quick] [--threads 1] [--seconds 15] [--repeats 3] [--blame] [--json]
 
-The tile is drawn, 1000 × 1000 px with 600 nuclei. Clicks are put into the event queue like a
-person's, and a thing counts as shown when the canvas has drawn it. Figures are of this machine
-and of this run; on a virtual screen the processor also draws what a graphics card would draw.
+The tile is drawn, 1000 × 1000 px with 600 nuclei; the large one, for the sliders, is 5 × 5 of it.
+Clicks are put into the event queue like a person's, and a thing counts as shown when the canvas
+has drawn it. Figures are of this machine and of this run; on a virtual screen the processor also
+draws what a graphics card would draw.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ from napari_selfseg.core.images.drawn import drawn_he_tile
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.methods.settings import PRESETS, TrainingSettings, preset_settings
 from napari_selfseg.session.run import Progress, TrainingRequest, TrainingRun
-from napari_selfseg.widgets import background
+from napari_selfseg.widgets import background, training_control
 from napari_selfseg.widgets.dock import SelfSegDock
-from napari_selfseg.widgets.layers import PREVIEW_NAME
+from napari_selfseg.widgets.layers import PREVIEW_NAME, visible_field
 from napari_selfseg.widgets.training_control import THREADS
 
 SIDE, N_NUCLEI, UM_PER_PX = 1000, 600, 0.25
+LARGE = 5  # drawn tiles a side of the large one
 ASKED = {  # s
     "tile chosen → threshold labels offered": 1.0,
     "Train → first confidence in the viewer": 5.0,
@@ -46,6 +48,7 @@ ASKED = {  # s
     "Stop → said": 0.1,
     "Stop → idle": 1.0,
     "slider → labels changed": 0.1,
+    "large tile: slider → what is looked at drawn": 1.0,
 }
 
 
@@ -63,12 +66,15 @@ class Window:
         self.preset, self.blame = preset, blame
         self.times: dict[str, list[float]] = {}
         self.ticks: list[dict[str, object]] = []
+        self.strokes: list[dict[str, object]] = []
         self.blamed: list[tuple[str, str, int]] = []
         self.viewer = napari.Viewer(title="SelfSeg responsiveness")
         self.viewer.window.resize(1380, 940)
         self.canvas = self.viewer.window._qt_viewer.canvas
         self.canvas._scene_canvas.events.draw.connect(self._on_draw)
         self._drawn = 0
+        self._moved_at: float | None = None  # the brush, since the canvas was drawn last
+        self._stroke_latencies: list[float] = []
         wait(1)
 
     # ---- what is measured
@@ -148,6 +154,37 @@ class Window:
         self._keep(ticks, "not learning, panning and zooming")
         self._paint(seconds, "not learning, painting")
 
+    def move_sliders_of_large(self, rgb: Any) -> None:
+        """Move sliders of the threshold labels of a large tile: seen as a whole, then near."""
+        self.viewer.layers.clear()
+        self.viewer.add_image(np.tile(rgb, (LARGE, LARGE, 1)), name="large")
+        wait_until(
+            lambda: self.dock.work is not None and self.dock.work.tile_view.layer.name == "large"
+        )
+        click(self.dock.result_panel.cards["threshold"])
+        wait_until(lambda: self.dock.work.layer_of("threshold") is not None)
+        slider = self.dock.result_panel.sliders.sliders["threshold"].slider
+        for zoom in (1.0, 6.0):
+            self.viewer.reset_view()
+            self.viewer.scene.camera.zoom *= zoom
+            wait(1)
+            for up in (True, True, False):
+                self._move_in_large(slider, up)
+
+    def _move_in_large(self, slider: Any, up: bool) -> None:
+        work = self.dock.work
+        layer, before = work.layer_of("threshold"), work.current_labels()
+        part = visible_field(self.viewer, work.tile_view)
+        start = time.perf_counter()
+        slider.setValue(slider.value() + (5 if up else -5))
+        wait_until(lambda: not np.array_equal(layer.data[part], before[part]))
+        self._wait_for_drawing()
+        self._time("large tile: slider → what is looked at drawn", start)
+        wait_until(lambda: not work.search.is_finding("threshold"))
+        self._wait_for_drawing()
+        self._time("large tile: slider → all labels drawn", start)
+        wait(0.5)
+
     def stop_again(self) -> None:
         """Train a little and stop."""
         self._train()
@@ -218,9 +255,11 @@ class Window:
         self.viewer.layers.selection.active = layer
         self.viewer.reset_view()
         wait(0.5)
+        self._stroke_latencies.clear()
         with Ticks(self.blame) as ticks, Repeating(self._strokes(), 15):
             wait(seconds)
         self._keep(ticks, while_)
+        self.strokes.append(latency_line(self._stroke_latencies, while_))
         layer.mode = "pan_zoom"
         wait(0.3)
 
@@ -259,12 +298,17 @@ class Window:
                 none if kind == up else left,
                 Qt.KeyboardModifier.NoModifier,
             )
+            if kind == move and self._moved_at is None:
+                self._moved_at = time.perf_counter()
             QApplication.sendEvent(native, event)
 
         return paint
 
     def _on_draw(self, *_: Any) -> None:
         self._drawn += 1
+        if self._moved_at is not None:
+            self._stroke_latencies.append(time.perf_counter() - self._moved_at)
+            self._moved_at = None
 
     def _wait_for_drawing(self) -> None:
         """Wait until the canvas has drawn what changed last; it may have been drawn already."""
@@ -305,10 +349,10 @@ def without_end(preset: str) -> TrainingSettings:
     return preset_settings(preset, starts=1, n_steps=100_000, stop_early=False)
 
 
-def headless_rate(rgb: Any, preset: str, seconds: float) -> float:
+def headless_rate(rgb: Any, preset: str, seconds: float, threads: int) -> float:
     """Return the steps per second without a window, with as many threads."""
     tile = Tile(rgb, 255.0, UM_PER_PX, "drawn")
-    run = TrainingRun(TrainingRequest((tile,), without_end(preset), threads=THREADS))
+    run = TrainingRun(TrainingRequest((tile,), without_end(preset), threads=threads))
     start, before = 0.0, 0
     for update in run.updates():
         if isinstance(update, Progress):
@@ -346,14 +390,28 @@ def time_lines(times: dict[str, list[float]]) -> list[dict[str, object]]:
     return lines
 
 
+def latency_line(seconds: list[float], while_: str) -> dict[str, object]:
+    """Return from the brush's move to its drawing, in ms, as a line of a table."""
+    ms = 1000 * np.array(seconds or [math.nan])
+    return {
+        "brush moved → drawn, while": while_,
+        "n": len(seconds),
+        "p50 (ms)": round(float(np.percentile(ms, 50)), 1),
+        "p99 (ms)": round(float(np.percentile(ms, 99)), 1),
+        "max (ms)": round(float(ms.max()), 1),
+    }
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="quick", choices=PRESETS)
+    parser.add_argument("--threads", type=int, default=THREADS, help="of torch, while it learns")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each tick measurement")
     parser.add_argument("--repeats", type=int, default=3, help="how often Stop is timed")
     parser.add_argument("--blame", action="store_true", help="tell who made ticks late")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
+    training_control.THREADS = options.threads
     rgb = drawn_he_tile(SIDE, SIDE, n_nuclei=N_NUCLEI, um_per_px=UM_PER_PX)[0]
     torch_seconds = torch_import_seconds()
     window = Window(options.preset, options.blame)
@@ -365,19 +423,29 @@ def main(arguments: list[str] | None = None) -> int:
     rate = window.train_without_end(options.seconds)
     for _ in range(options.repeats - 1):
         window.stop_again()
+    window.move_sliders_of_large(rgb)
     window.viewer.close()
     wait(1)
-    alone = headless_rate(rgb, options.preset, options.seconds)
+    alone = headless_rate(rgb, options.preset, options.seconds, options.threads)
     rates = {"in the viewer": round(rate, 2), "headless": round(alone, 2)}
     lines = time_lines(window.times)
     if options.json:
-        told = {"times": lines, "ticks": window.ticks, "steps per second": rates}
+        told = {
+            "times": lines,
+            "ticks": window.ticks,
+            "strokes": window.strokes,
+            "steps per second": rates,
+        }
         print(json.dumps({**told, "import torch (s)": round(torch_seconds, 2)}))
         return 0
-    print(f"Drawn tile, {SIDE} × {SIDE} px, {THREADS} torch thread(s), {options.preset} steps\n")
+    print(
+        f"Drawn tile, {SIDE} × {SIDE} px, {options.threads} torch thread(s), {options.preset} steps\n"
+    )
     print(markdown_table(lines))
     print(f"\nimport torch alone: {torch_seconds:.2f} s\n")
     print(markdown_table(window.ticks))
+    print()
+    print(markdown_table(window.strokes))
     print(f"\nsteps per second: {rates['in the viewer']} in the viewer, {alone:.2f} headless")
     if options.blame:
         names = ("while", "where", "looks")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -24,12 +25,13 @@ from tests.widgets.fake_training import (
 )
 
 from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.instances import label_image
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.session import warmup
-from napari_selfseg.widgets import background, training_control
+from napari_selfseg.widgets import background, candidate, candidate_search, training_control
 from napari_selfseg.widgets import dock as dock_module
 from napari_selfseg.widgets.dock import SelfSegDock
-from napari_selfseg.widgets.layers import PREVIEW_NAME
+from napari_selfseg.widgets.layers import PREVIEW_NAME, visible_field
 from napari_selfseg.widgets.tile_work import DOUBT_NAME
 
 THRESHOLD_NAME = "SelfSeg threshold (Otsu on haematoxylin)"
@@ -349,6 +351,64 @@ def test_sliders_change_the_labels_without_the_network(qtbot, dock, viewer, runs
     settle(qtbot, dock)
     assert layer.data.max() == n_before
     assert sliders.sliders["min_area"].value() == candidate.suggested.min_area
+
+
+@pytest.fixture
+def large_tiles(monkeypatch):
+    """Every tile counts as a large one, whose labels take long."""
+    monkeypatch.setattr(candidate_search, "SOON_LABELLED", 0)
+    may_label = threading.Event()
+
+    def slowly(*arguments):
+        assert may_label.wait(5)
+        return label_image(*arguments)
+
+    monkeypatch.setattr(candidate, "label_image", slowly)
+    yield may_label
+    may_label.set()
+
+
+def test_in_a_large_tile_what_is_looked_at_follows_the_sliders_first(
+    qtbot, dock, viewer, runs, large_tiles
+):
+    train(qtbot, dock, runs)
+    click(qtbot, dock.result_panel.cards["learned"])
+    layer = viewer.layers["SelfSeg labels"]
+    before = layer.data.copy()
+    part = visible_field(viewer, dock.work.tile_view)
+    dock.result_panel.sliders.sliders["threshold"].number.setValue(0.3)
+    dock.result_panel.sliders.sliders["threshold"].number.setValue(0.8)
+    qtbot.waitUntil(lambda: not np.array_equal(layer.data, before), timeout=SECONDS)
+    confidence = dock.work.candidates["learned"].confidence
+    settings = dock.work.candidates["learned"].settings
+    wanted = label_image(confidence, settings)
+    assert np.array_equal(layer.data[part] > 0, wanted[part] > 0)
+    assert np.array_equal(dock.work.labels_of("learned"), before)  # what would be saved
+    large_tiles.set()
+    settle(qtbot, dock)
+    assert np.array_equal(layer.data, wanted)
+    assert np.array_equal(dock.work.labels_of("learned"), wanted)
+
+
+def test_labels_that_cannot_be_made_take_their_glimpse_back(
+    qtbot, dock, viewer, runs, large_tiles, monkeypatch
+):
+    train(qtbot, dock, runs)
+    click(qtbot, dock.result_panel.cards["learned"])
+    layer = viewer.layers["SelfSeg labels"]
+    before = layer.data.copy()
+
+    def fails(*_):
+        assert large_tiles.wait(5)
+        raise MemoryError("The memory is full.")
+
+    monkeypatch.setattr(candidate, "label_image", fails)
+    dock.result_panel.sliders.sliders["threshold"].number.setValue(0.8)
+    qtbot.waitUntil(lambda: not np.array_equal(layer.data, before), timeout=SECONDS)
+    large_tiles.set()
+    settle(qtbot, dock)
+    assert np.array_equal(layer.data, before)
+    assert "memory is full" in dock.result_panel.problem.text()
 
 
 def test_a_mask_has_one_number(qtbot, dock, viewer, runs):

@@ -260,6 +260,72 @@ def test_our_steps_are_bounded_in_memory_and_strokes_are_kept(results, monkeypat
     assert not results.is_touched(layer)
 
 
+# ---- a glimpse of labels that are being made
+
+PART = slice(0, 30), slice(20, 60)
+
+
+def glimpse(results, layer, labels=B):
+    results.show_glimpse(layer, *PART, labels[PART])
+
+
+def test_a_glimpse_is_seen_and_the_update_comes_over_it(results):
+    layer = results.add_labels(A, "labels")
+    glimpse(results, layer)
+    assert np.array_equal(layer.data, A | B)
+    assert not results.is_touched(layer)
+    assert np.array_equal(results.labels_of(layer), A)
+    results.update_labels(layer, C)
+    assert np.array_equal(layer.data, C)
+    assert not results.is_touched(layer)
+
+
+def test_a_glimpse_leaves_touched_pixels_and_undo_alone(results):
+    layer = results.add_labels(A, "labels")
+    paint(layer, 10, 35, 7)
+    painted = layer.data == 7
+    before = layer.data.copy()
+    glimpse(results, layer)
+    glimpse(results, layer, C)
+    glimpse(results, layer)
+    assert (layer.data[painted] == 7).all()
+    assert np.array_equal(layer.data, np.where(painted, 7, A | B))
+    assert np.array_equal(results.touched(layer), painted)
+    assert np.array_equal(results.labels_of(layer), before)
+    results.update_labels(layer, B)
+    assert np.array_equal(layer.data, np.where(painted, 7, B))
+    layer.undo()
+    assert np.array_equal(layer.data, before)  # as if there had been no glimpse
+    layer.undo()
+    assert np.array_equal(layer.data, A)
+
+
+def test_what_is_painted_on_a_glimpse_survives_it(results):
+    layer = results.add_labels(A, "labels")
+    glimpse(results, layer)
+    paint(layer, 10, 35, 7)
+    painted = layer.data == 7
+    assert np.array_equal(results.touched(layer), painted)
+    results.end_glimpse(layer)
+    assert np.array_equal(layer.data, np.where(painted, 7, A))
+    glimpse(results, layer)
+    results.update_labels(layer, C)
+    assert np.array_equal(layer.data, np.where(painted, 7, C))
+    layer.undo()
+    assert np.array_equal(layer.data, np.where(painted, 7, A))
+
+
+def test_no_glimpse_during_a_stroke_or_of_numbers_that_do_not_fit(results):
+    layer = results.add_labels(A, "labels")
+    stroke = Stroke(layer, 40, 40)
+    during = layer.data.copy()
+    glimpse(results, layer)
+    assert np.array_equal(layer.data, during)
+    stroke.end()
+    glimpse(results, layer, B.astype(np.uint16) * 300)
+    assert np.array_equal(layer.data, during)
+
+
 # ---- changes that come without a stroke
 
 

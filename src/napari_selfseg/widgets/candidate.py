@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_selfseg.core.centres import Centres
 from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.glimpse import Part, labels_of_part
 from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.threshold import ThresholdStart
@@ -56,6 +57,10 @@ class Candidate:
         """Return the candidate with its labels made anew."""
         labels = label_image(self.confidence, settings, self.centres)
         return replace(self, settings=settings, labels=labels)
+
+    def glimpse(self, part: Part) -> NDArray[Any]:
+        """Return the labels of a part (rows, columns), soon, with numbers of their own."""
+        return labels_of_part(self.confidence, part, self.settings, self.centres)
 
     @property
     def count(self) -> str:

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.glimpse import Part
 from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings
@@ -24,6 +25,7 @@ from napari_selfseg.widgets.candidate import (
 )
 from napari_selfseg.widgets.latest import Latest
 
+SOON_LABELLED = 2_000_000  # px; a larger tile shows the labels of what is looked at first
 QUICK_TO_THRESHOLD = 4_000_000  # px; above, the threshold start waits until it is asked for
 
 
@@ -42,12 +44,16 @@ class CandidateSearch(QObject):
         A candidate, "threshold" or "learned", was found or has new labels.
     map_labelled : Signal(str, object)
         Name and labels (M, N) of a further map.
+    glimpsed : Signal(str, object, object)
+        A candidate, a part (rows, columns) of the tile, and the labels of the part: those of
+        all of the tile are on their way.
     failed : Signal(str)
         One sentence for the user.
     """
 
     arrived = Signal(str)
     map_labelled = Signal(str, object)
+    glimpsed = Signal(str, object, object)
     failed = Signal(str)
 
     def __init__(self, tile: Tile, owner: QWidget) -> None:
@@ -59,6 +65,7 @@ class CandidateSearch(QObject):
         self._jobs: dict[Source, Latest] = {
             name: Latest(self._take, self.failed.emit, owner) for name in get_args(Source)
         }
+        self._glimpse = Latest(self._take_glimpse, self.failed.emit, owner)
         self._of_map = Latest(lambda made: self.map_labelled.emit(*made), self.failed.emit, owner)
 
     def is_finding(self, source: Source) -> bool:
@@ -134,8 +141,11 @@ class CandidateSearch(QObject):
         former = self.found["learned"]
         self._find_learned(former.settings if former.settings != former.suggested else None)
 
-    def set_label_settings(self, source: Source, settings: LabelSettings) -> None:
-        """Make the labels of a candidate anew, from the map that is there."""
+    def set_label_settings(self, source: Source, settings: LabelSettings, field: Part) -> None:
+        """Make the labels of a candidate anew, from the map that is there.
+
+        In a large tile those of ``field`` come first, the rows and columns that are looked at.
+        """
         # at once, so that the next change starts from it
         candidate = replace(self.found[source], settings=settings)
         self.found[source] = candidate
@@ -146,6 +156,10 @@ class CandidateSearch(QObject):
         def find() -> Any:
             return source, candidate.with_settings(settings)
 
+        n_rows, n_columns = self.tile.shape
+        if n_rows * n_columns > SOON_LABELLED:
+            glimpse = candidate.glimpse
+            self._glimpse.ask(lambda: (source, settings, field, glimpse(field)))
         self._jobs[source].ask(find)
 
     def label_map(self, channel: int) -> None:
@@ -169,6 +183,12 @@ class CandidateSearch(QObject):
         result = self.result
         assert result is not None
         self._jobs["learned"].ask(lambda: ("learned", learned_candidate(result, settings)))
+
+    def _take_glimpse(self, made: Any) -> None:
+        source, settings, field, labels = made
+        now = self.found.get(source)
+        if self.is_finding(source) and now is not None and now.settings == settings:
+            self.glimpsed.emit(source, field, labels)
 
     def _take(self, found: Any) -> None:
         what, made = found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,21 @@ from napari_selfseg.session.corrections import merge
 from napari_selfseg.widgets.label_history import LabelHistory
 
 POLL_MS = 50  # how often a waiting update looks whether the stroke has ended
+
+
+@dataclass(frozen=True, eq=False)
+class _Glimpse:
+    """What was written into a part (m, n) of the labels for a moment, and what was there."""
+
+    where: tuple[slice, slice]
+    before: NDArray[Any]
+    shown: NDArray[Any]
+
+    def take_back(self, labels: NDArray[Any], touched: NDArray[np.bool_]) -> None:
+        """Write what was there into labels (M, N), except where touched or changed since."""
+        here = labels[self.where]
+        ours = (here == self.shown) & ~touched[self.where]
+        here[ours] = self.before[ours]
 
 
 class EditableLabels:
@@ -31,7 +47,15 @@ class EditableLabels:
         self._history = LabelHistory(layer)
         self._foreign = np.zeros(layer.data.shape, bool)
         self._waiting: NDArray[Any] | None = None
+        self._glimpse: _Glimpse | None = None
         self._remember()
+
+    def labels(self) -> NDArray[Any]:
+        """Return a copy of the labels (M, N), without what is only a glimpse."""
+        labels = np.array(self.layer.data)
+        if self._glimpse is not None:
+            self._glimpse.take_back(labels, self.touched())
+        return labels
 
     def touched(self) -> NDArray[np.bool_]:
         """Return the pixels (M, N) that were painted, filled, or changed by another plugin."""
@@ -58,6 +82,36 @@ class EditableLabels:
         if is_first:
             self._try_again(still_wanted)
 
+    def show_glimpse(self, rows: slice, columns: slice, labels: NDArray[Any]) -> None:
+        """Show labels (m, n) of a part until the next `update`, in no step of the history.
+
+        Touched pixels keep their labels; a stroke that begins on a glimpse is undone to it.
+        Nothing happens in the middle of a stroke, where an update waits already, or if the
+        layer's dtype cannot hold the labels.
+        """
+        data = self.layer.data
+        holds = int(labels.max(initial=0)) <= np.iinfo(data.dtype).max
+        same_shape = data.shape == self._last_state.shape
+        if self._history.stroke_going_on or self._waiting is not None or not (holds and same_shape):
+            return
+        self._foreign |= self._changed_without_telling()
+        self.end_glimpse()
+        where = rows, columns
+        before = np.array(data[where])
+        kept = (self._history.touched() | self._foreign)[where]
+        data[where] = np.where(kept, before, labels.astype(data.dtype))
+        self._last_state[where] = data[where]
+        self._glimpse = _Glimpse(where, before, np.array(data[where]))
+        self.layer.refresh(extent=False)
+
+    def end_glimpse(self) -> None:
+        """Take a glimpse back, but not what was painted on it."""
+        if self._glimpse is not None and self.layer.data.shape == self._last_state.shape:
+            touched = self.touched()
+            for labels in (self.layer.data, self._last_state):
+                self._glimpse.take_back(labels, touched)
+        self._glimpse = None
+
     def _try_again(self, still_wanted: Callable[[], bool]) -> None:
         if self._waiting is None or not still_wanted():
             self._waiting = None
@@ -69,6 +123,7 @@ class EditableLabels:
 
     def _write(self, labels: NDArray[Any]) -> None:
         self._foreign |= self._changed_without_telling()
+        self.end_glimpse()
         touched = self._history.touched() | self._foreign
         if touched.any():
             self._write_beside(labels, touched)

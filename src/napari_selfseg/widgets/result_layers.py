@@ -168,6 +168,22 @@ class ResultLayers:
         editable.update(_for_napari(labels), still_wanted=lambda: self._is_there(layer))
         return layer
 
+    def show_glimpse(
+        self, layer: Labels, rows: slice, columns: slice, labels: NDArray[Any]
+    ) -> None:
+        """Show labels (m, n) of a part of a layer of `add_labels` until its next update."""
+        if self._is_there(layer):
+            self._editable(layer).show_glimpse(rows, columns, labels)
+
+    def end_glimpse(self, layer: Labels) -> None:
+        """Take a glimpse back: no update will come."""
+        self._editable(layer).end_glimpse()
+        layer.refresh(extent=False)
+
+    def labels_of(self, layer: Labels) -> NDArray[Any]:
+        """Return a copy of the labels (M, N) of a layer of `add_labels`, without a glimpse."""
+        return self._editable(layer).labels()
+
     def touched(self, layer: Labels) -> NDArray[np.bool_]:
         """Return which pixels (M, N) of a layer of `add_labels` a person has touched."""
         return self._editable(layer).touched()

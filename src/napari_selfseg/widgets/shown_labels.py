@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
@@ -47,7 +46,7 @@ class ShownLabels:
     def corrected(self, name: str, predicted: NDArray[Any]) -> NDArray[Any]:
         """Return labels (M, N) with a person's corrections; ``predicted`` without a layer."""
         layer = self.in_viewer(name)
-        return predicted if layer is None else np.array(layer.data)
+        return predicted if layer is None else self._layers.labels_of(layer)
 
     def is_touched(self, name: str | None) -> bool:
         """Whether a layer is in the viewer and a person has touched it."""
@@ -70,6 +69,19 @@ class ShownLabels:
         """Put a new prediction into a layer; one that the user deleted is made again."""
         self._now[name] = self._layers.update_labels(self._now[name], labels)
 
+    def show_glimpse(self, name: str, rows: slice, columns: slice, labels: NDArray[Any]) -> None:
+        """Show labels (m, n) of a part of the prediction that is being made."""
+        layer = self.in_viewer(name)
+        if layer is not None:
+            self._layers.show_glimpse(layer, rows, columns, labels)
+
+    def end_glimpses(self) -> None:
+        """Take all glimpses back: what they announced does not come."""
+        for name in self._now:
+            layer = self.in_viewer(name)
+            if layer is not None:
+                self._layers.end_glimpse(layer)
+
     def put_back(self, name: str, edited: NDArray[Any]) -> None:
         """Write stored labels into a new layer; what differs counts as a person's work."""
         layer = self._now[name]
@@ -82,6 +94,8 @@ class ShownLabels:
     def retire(self, name: str) -> None:
         """Keep a layer, if there is one, as one of an earlier run; a new one takes its place."""
         if name in self._now:
+            if self.in_viewer(name) is not None:
+                self._layers.end_glimpse(self._now[name])
             self._former.append(self._now.pop(name))
 
     def show_only(self, name: str) -> None:

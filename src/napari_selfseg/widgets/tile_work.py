@@ -11,12 +11,13 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.glimpse import Part
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.session.result import RunResult
 from napari_selfseg.widgets.candidate import Candidate, Source
 from napari_selfseg.widgets.candidate_search import CandidateSearch
 from napari_selfseg.widgets.image_layers import unwrapped
-from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView
+from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView, visible_field
 from napari_selfseg.widgets.region_work import RegionWork
 from napari_selfseg.widgets.shown_labels import ShownLabels
 
@@ -59,7 +60,8 @@ class TileWork(QObject):
         self._was_correcting = False
         self.search.arrived.connect(self._on_arrived)
         self.search.map_labelled.connect(self._add_extra)
-        self.search.failed.connect(self.failed)
+        self.search.glimpsed.connect(self._show_glimpse)
+        self.search.failed.connect(self._on_failed)
 
     def is_of(self, view: TileView) -> bool:
         """Whether a view is of the same region of the same pixels."""
@@ -138,7 +140,8 @@ class TileWork(QObject):
     def set_label_settings(self, settings: LabelSettings) -> None:
         """Make the active labels anew, from the map that is there."""
         if self.active in self.candidates:
-            self.search.set_label_settings(self.active, settings)
+            field = visible_field(self._viewer, self.tile_view)
+            self.search.set_label_settings(self.active, settings, field)
 
     def reset_label_settings(self) -> None:
         """Go back to the suggested settings."""
@@ -241,6 +244,13 @@ class TileWork(QObject):
             self._wanted = None
             self.take(source)
         self.changed.emit()
+
+    def _show_glimpse(self, source: Source, part: Part, labels: NDArray[Any]) -> None:
+        self._shown.show_glimpse(source, *part, labels)
+
+    def _on_failed(self, sentence: str) -> None:
+        self._shown.end_glimpses()
+        self.failed.emit(sentence)
 
     def _show_result(self, edited: NDArray[Any] | None) -> None:
         self.layers.remove_preview()
