@@ -439,7 +439,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps({**told, "import torch (s)": round(torch_seconds, 2)}))
         return 0
     print(
-        f"Drawn tile, {SIDE} × {SIDE} px, {options.threads} torch thread(s), {options.preset} steps\n"
+        f"Drawn tile, {SIDE} × {SIDE} px, {options.threads} torch thread(s), "
+        f"{options.preset} steps\n"
     )
     print(markdown_table(lines))
     print(f"\nimport torch alone: {torch_seconds:.2f} s\n")
