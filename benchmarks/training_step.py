@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.loop_step import LoopOverAnchors
 from benchmarks.roofline import synchronise
@@ -52,23 +52,30 @@ def plain_step(tile: Tile, settings: PatchContrastSettings) -> Step:
     def loss(crops: Tensor, maps: Tensor, generator: torch.Generator) -> Tensor:
         return objective(crops, maps, generator).value
 
-    return _bare_step(data, settings, loss)
+    return _bare_step(method.build_network(settings), data, settings, loss)
 
 
 def loop_step(tile: Tile, settings: PatchContrastSettings) -> Step:
     """Return a step whose loss is a loop over anchors."""
-    data = TrainingData([tile])
-    patch, stride = settings.patch_size(tile.um_per_px), settings.stride(tile.um_per_px)
-    return _bare_step(data, settings, LoopOverAnchors(patch, stride, settings.n_draws))
+    network = PatchContrast().build_network(settings)
+    return loop_step_of(network, TrainingData([tile]), settings)
+
+
+def loop_step_of(network: nn.Module, data: TrainingData, settings: PatchContrastSettings) -> Step:
+    """Return a step of a network whose loss is a loop over anchors."""
+    patch, stride = settings.patch_size(data.um_per_px), settings.stride(data.um_per_px)
+    loss = LoopOverAnchors(patch, stride, settings.n_draws)
+    return _bare_step(network, data, settings, loss)
 
 
 def _bare_step(
+    network: nn.Module,
     data: TrainingData,
     settings: PatchContrastSettings,
     loss_of: Callable[[Tensor, Tensor, torch.Generator], Tensor | None],
 ) -> Step:
     device = torch.device(settings.device)
-    network = PatchContrast().build_network(settings).to(device).train()
+    network.to(device).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     generator = torch.Generator(device).manual_seed(0)
     rng = np.random.default_rng(0)

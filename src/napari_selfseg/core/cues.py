@@ -7,6 +7,7 @@ Nuclei are round: the cue whose objects are most like ellipses is taken, without
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from skimage.filters import threshold_otsu
 from napari_selfseg.core.images.evidence import Stain, standardised
 from napari_selfseg.core.images.tissue_mask import tissue_mask
 from napari_selfseg.core.instances import LabelSettings, label_image
+from napari_selfseg.core.keeping import kept_with_first
 from napari_selfseg.core.masks import Mask
 from napari_selfseg.core.shapes import shapes_of
 
@@ -24,6 +26,7 @@ BLUR_UM = 6.25  # sigma of the background that is taken away: about a nucleus
 USUAL_UM_PER_PX = 0.25  # taken where the scale is unknown
 BACKGROUND_SHARE = 0.5  # of the blurred cue
 MOST = 2.0  # standard deviations; beyond, a pixel is as sure as it can be
+AT_ONCE = 2  # mixtures; each needs some images of its own
 STEEPNESS = 4.0  # of the logistic function that turns a margin into a confidence
 
 
@@ -61,15 +64,12 @@ def cues_of(stain: Stain, um_per_px: float | None) -> Iterator[Cue]:
     um_per_px : float or None
         Microns per pixel; None: unknown.
     """
-    sigma = BLUR_UM / (um_per_px or USUAL_UM_PER_PX)
-    tissue = tissue_mask(stain.pixels, um_per_px)
-    for name, values in _mixtures(stain, tissue):
-        yield _cue(name, values, tissue)
-        background = gaussian_filter(values, sigma, mode="nearest")
-        removed = values - BACKGROUND_SHARE * background
-        yield _cue(f"{name}, background removed", removed, tissue)
+    tissue, sigma = tissue_mask(stain.pixels, um_per_px), _background_sigma(um_per_px)
+    for mixture in _mixtures(stain, tissue):
+        yield from _with_and_without_background(mixture, tissue, sigma)
 
 
+@kept_with_first
 def clearest_cue(stain: Stain, um_per_px: float | None) -> Cue:
     """Return the cue whose objects fit ellipses best, averaged over their area.
 
@@ -77,11 +77,33 @@ def clearest_cue(stain: Stain, um_per_px: float | None) -> Cue:
     solidity of the objects did, at a twentieth of the time (docs/results.md).
     """
     settings = LabelSettings.for_scale(um_per_px)
+    tissue, sigma = tissue_mask(stain.pixels, um_per_px), _background_sigma(um_per_px)
 
-    def fit(cue: Cue) -> float:
-        return shapes_of(label_image(cue.confidence(), settings)).mean_fit
+    def clearer_of(mixture: tuple[str, NDArray[np.float32]]) -> tuple[float, Cue]:
+        cues = _with_and_without_background(mixture, tissue, sigma)
+        fits = ((shapes_of(label_image(c.confidence(), settings)).mean_fit, c) for c in cues)
+        return max(fits, key=_fit)
 
-    return max(cues_of(stain, um_per_px), key=fit)
+    with ThreadPoolExecutor(AT_ONCE, "selfseg-cue") as threads:
+        return max(threads.map(clearer_of, _mixtures(stain, tissue)), key=_fit)[1]
+
+
+def _fit(fit_and_cue: tuple[float, Cue]) -> float:
+    return fit_and_cue[0]
+
+
+def _background_sigma(um_per_px: float | None) -> float:
+    """In px."""
+    return BLUR_UM / (um_per_px or USUAL_UM_PER_PX)
+
+
+def _with_and_without_background(
+    mixture: tuple[str, NDArray[np.float32]], tissue: Mask, sigma: float
+) -> Iterator[Cue]:
+    name, values = mixture
+    yield _cue(name, values, tissue)
+    background = gaussian_filter(values, sigma, mode="nearest")
+    yield _cue(f"{name}, background removed", values - BACKGROUND_SHARE * background, tissue)
 
 
 def _mixtures(stain: Stain, tissue: Mask) -> Iterator[tuple[str, NDArray[np.float32]]]:

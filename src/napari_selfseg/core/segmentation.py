@@ -14,7 +14,7 @@ from torch import nn
 
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.checkpoint import TrainedModel
-from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.evidence import stain_of
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.maps import Prediction
@@ -140,7 +140,7 @@ def _sharpen(maps: NDArray[np.float16], refined: tuple[int, bool], tile: Tile) -
     """Sharpen, in place, the refined one of the maps (K, M, N)."""
     channel, inverted = refined
     drawn = maps[channel].astype(np.float32)
-    objects = sharpened(1 - drawn if inverted else drawn, Stain(tile.read()), tile.um_per_px)
+    objects = sharpened(1 - drawn if inverted else drawn, stain_of(tile), tile.um_per_px)
     maps[channel] = 1 - objects if inverted else objects
 
 

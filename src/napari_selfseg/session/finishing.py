@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_selfseg.core.channels import ChannelChoice
-from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.evidence import stain_of
 from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.threshold import threshold_confidence
@@ -70,7 +70,7 @@ def finish(
     model, prediction = predict(request, network, data, should_stop)
     choice = monitor.best_choice or monitor.agreement.of(network).choice
     network.cpu()
-    stain = Stain(tile.read())
+    stain = stain_of(tile)
     threshold = threshold_confidence(stain)
     plain = Suggestion.of_threshold(threshold, stain, tile.um_per_px)
     learned = Suggestion.of_learned(prediction, choice, stain, tile.um_per_px)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.evidence import stain_of
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.threshold import threshold_confidence
 from napari_selfseg.session.region_result import RegionResult
@@ -47,7 +47,7 @@ def result_of(stored: StoredRun, tile: Tile) -> RunResult:
         from napari_selfseg.core.segmentation import prediction_of_tile
 
         prediction = prediction_of_tile(stored.model, tile)
-    stain = Stain(tile.read())
+    stain = stain_of(tile)
     threshold = threshold_confidence(stain)
     plain = Suggestion.of_threshold(threshold, stain, tile.um_per_px)
     learned = Suggestion.of_learned(prediction, stored.choice, stain, tile.um_per_px)

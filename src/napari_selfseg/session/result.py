@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_selfseg.core.centres import Centres
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
-from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.evidence import Stain, stain_of
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.maps import Prediction
@@ -168,7 +168,7 @@ class RunResult:
         return (self.suggestion or self._suggestion()).settings
 
     def _suggestion(self) -> Suggestion:
-        stain = Stain(self.tile.read())
+        stain = stain_of(self.tile)
         return Suggestion.of_learned(self.prediction, self.choice, stain, self.tile.um_per_px)
 
     def with_choice(self, choice: ChannelChoice) -> RunResult:

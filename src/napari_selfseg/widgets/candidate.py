@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_selfseg.core.centres import Centres
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.glimpse import Part, labels_of_part
-from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.evidence import Stain, stain_of
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.threshold import ThresholdStart
 from napari_selfseg.session.result import RunResult, Suggestion
@@ -89,7 +89,7 @@ def learned_candidate(result: RunResult, settings: LabelSettings | None = None) 
     """
     tile, confidence = result.tile, result.confidence()
     made = result.suggestion or Suggestion.of_learned(
-        result.prediction, result.choice, Stain(tile.read()), tile.um_per_px
+        result.prediction, result.choice, stain_of(tile), tile.um_per_px
     )
     candidate = _candidate(LEARNED_NAME, f"map {result.choice.channel + 1}", confidence, made)
     candidate = replace(candidate, choice=result.choice)

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.glimpse import Part
-from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.evidence import stain_of
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.core.plausibility import is_learned_better
@@ -93,7 +93,7 @@ class CandidateSearch(QObject):
             tile = self.tile
 
             def find() -> Any:
-                stain = Stain(tile.read())
+                stain = stain_of(tile)
                 return "threshold", threshold_candidate(
                     threshold_confidence(stain), stain, tile.um_per_px
                 )
@@ -128,7 +128,7 @@ class CandidateSearch(QObject):
         def find() -> Any:
             learned = learned_candidate(result, label_settings)
             plain = self.found.get("threshold") or threshold_candidate(
-                result.threshold, Stain(result.tile.read()), result.tile.um_per_px
+                result.threshold, stain_of(result.tile), result.tile.um_per_px
             )
             return "result", (learned, plain, on_found)
 

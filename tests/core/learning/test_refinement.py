@@ -52,7 +52,8 @@ def test_the_pupils_learn_the_nuclei_whatever_the_consensus_says():
     assert depth[TRUTH > 0].mean() > depth[TRUTH == 0].mean() + 0.1
 
 
-def test_steps_go_on_counting_and_tell_when_the_map_is_another_one():
+def test_steps_go_on_counting_and_tell_when_the_map_is_another_one(monkeypatch):
+    monkeypatch.setattr(refinement, "LEAST_BETWEEN", 0)
     settings = settings_of(5)
     network, data = begun(settings)
     steps = list(refine(network, data, settings))
@@ -61,6 +62,12 @@ def test_steps_go_on_counting_and_tell_when_the_map_is_another_one():
     assert {step.n_steps for step in steps} == {settings.total_steps}
     assert all(step.phase == "refinement" and step.exploring for step in steps)
     assert [step.renewed for step in steps] == [False, True, True, True, True]
+
+
+def test_a_short_refinement_draws_its_map_only_in_the_end():
+    settings = settings_of(5)
+    network, data = begun(settings)
+    assert [step.renewed for step in refine(network, data, settings)] == [False] * 4 + [True]
 
 
 def test_the_same_seed_gives_the_same_pupils_and_another_does_not():

@@ -10,7 +10,10 @@ from scipy.ndimage import gaussian_filter
 
 from napari_selfseg.core.images.dab import has_dab
 from napari_selfseg.core.images.stain import nuclear_cue, optical_density, stain_hue
+from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.keeping import kept_with_first
 
+MOST_KEPT = 4_000_000  # px; what is known of their stain takes some 40 bytes each
 EVIDENCE_SIGMA = 1.0  # px; takes away the noise of the camera and of JPEG, leaves nuclei
 
 
@@ -79,6 +82,17 @@ class Stain:
         """
         evidence = np.float32(amount) * standardised(self.amount)
         return evidence if self.hue is None else evidence + standardised(self.hue)
+
+
+def stain_of(tile: Tile) -> Stain:
+    """Return the stain of a whole tile; that of a small one is kept as long as the tile."""
+    n_rows, n_columns = tile.shape
+    return _kept_stain_of(tile) if n_rows * n_columns <= MOST_KEPT else Stain(tile.read())
+
+
+@kept_with_first
+def _kept_stain_of(tile: Tile) -> Stain:
+    return Stain(tile.read())
 
 
 def nuclear_evidence(

@@ -116,10 +116,10 @@ class StainAgreement:
         predicting.eval()
         try:
             with torch.inference_mode():
-                predicted = [predicting(crop[None].to(device))[0] for crop in self.crops]
+                predicted = predicting(self.crops.to(device)).float().cpu().numpy()
         finally:
             predicting.train(was_training)
-        return [one.float().cpu().numpy() for one in predicted]
+        return list(predicted)
 
     def _signed(self, maps: list[NDArray[np.float32]]) -> NDArray[np.float64]:
         # every crop has its own best threshold: slides differ in how strongly they are stained

@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from napari_selfseg.core.cues import clearest_cue
-from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.images.evidence import Stain, stain_of
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.learning.augmentation import stain_jitter, turned
 from napari_selfseg.core.learning.lessons import Lesson, lesson_of
@@ -36,6 +36,7 @@ LEARNED_AT_UM = 0.5  # per pixel; at 0.25 the same number of steps sees a quarte
 MOST_PIXELS = 8_000_000  # of all tiles together; what lies around the middle of a tile is taken
 TARGETS = 3  # channels of a crop behind the image: objects, weight, depth
 SHOWN_AT = (0.4, 0.6, 0.8, 1.0)  # shares of the steps; the first is past the wildest ones
+LEAST_BETWEEN = 40  # steps from a milestone to the end
 LEFT = "The refinement became unstable and was left; the starts draw the map."
 LOOKED_AT = 3  # lessons whose distance is measured before the end
 AVERAGED_STEPS = 0.1  # share of the steps that weigh most in the running average of the weights
@@ -174,20 +175,21 @@ def refine(
         rows, columns = _middle(tile, len(data.tiles))
         top, left = (tile.shape[0] - rows) // 2, (tile.shape[1] - columns) // 2
         where = slice(top, top + rows), slice(left, left + columns)
-        pixels = tile.read(*where)
-        stain = Stain(pixels)
+        is_only = len(data.tiles) == 1 and (rows, columns) == tile.shape
+        # the one that is drawn in the end, from the same stain
+        stain = stain_of(tile) if is_only else Stain(tile.read(*where))
         maps = predict_region(starts, tile, *where, data.image_space)
         drawn = network.first.object_of(maps)
         consensus = drawn - np.float32(suggested_threshold(drawn, stain))
         cue = clearest_cue(stain, tile.um_per_px)
-        return lesson_of(pixels, cue, tile.um_per_px, shrink, consensus)
+        return lesson_of(stain.pixels, cue, tile.um_per_px, shrink, consensus)
 
     crops = LessonCrops(data, make, settings)
     own = settings.of_refinement()
     before = taken = settings.total_steps - settings.refinement_steps
     decay = 1 - 1 / max(2.0, AVERAGED_STEPS * own.n_steps)
     averaged = deepcopy(network.pupils)
-    milestones = {math.ceil(share * own.n_steps) for share in SHOWN_AT}
+    milestones = _milestones(own.n_steps)
     first_averaged = math.ceil(SHOWN_AT[0] * own.n_steps)
     _renew(network.pupils, settings.seed)
     try:
@@ -219,6 +221,12 @@ def refine(
         yield TrainingStep(
             "refinement", taken, settings.total_steps, note=LEFT, exploring=True, renewed=True
         )
+
+
+def _milestones(n_steps: int) -> list[int]:
+    """Return the steps after which the pupils' map is drawn; drawing it costs some steps."""
+    wanted = [math.ceil(share * n_steps) for share in SHOWN_AT]
+    return [step for step in wanted if n_steps - step >= LEAST_BETWEEN or step == n_steps]
 
 
 def _follow(averaged: nn.Module, network: nn.Module, decay: float) -> None:

@@ -151,6 +151,6 @@ class Refined(nn.Module):
 
     def folded(self) -> Refined:
         """Return a copy for prediction only (see `ConfidenceNetwork.folded`)."""
-        copy = deepcopy(self)
-        copy.first, copy.pupils = self.first.folded(), self.pupils.folded()
+        parts = {id(part): part.folded() for part in (self.first, self.pupils)}
+        copy = deepcopy(self, parts)
         return copy.eval().requires_grad_(False)
