@@ -10,7 +10,7 @@ from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.metrics import dice
 from napari_selfseg.core.shapes import shapes_of
-from napari_selfseg.core.sharpening import LARGEST_TILE, sharpened
+from napari_selfseg.core.sharpening import LARGEST_TILE, sharpened, sharpened_consensus
 
 RGB, TRUTH = drawn_he_tile(256, 256, n_nuclei=50, seed=3)
 PIXELS = RGB.astype(np.float32) / 255
@@ -94,3 +94,28 @@ class TestSharpening:
 
         huge = Huge()
         assert sharpened(huge, None, 0.25) is huge
+        assert sharpened_consensus(huge, None, 0.25) is huge
+
+    def test_starts_that_know_where_but_not_how_far_get_edges(self):
+        """Their map is blurred, faint, and never above one half."""
+        blurred = 0.2 + 0.2 * gaussian_filter((TRUTH > 0).astype(np.float32), 5)
+        best = max(dice(blurred > t, TRUTH) for t in np.linspace(0.2, 0.4, 21))
+        sharp = sharpened_consensus(blurred, Stain(PIXELS), 0.25)
+        assert dice(sharp > 0.5, TRUTH) > best + 0.02
+
+    @pytest.mark.parametrize("shift", [-2.0, 1.5])
+    def test_what_starts_call_one_half_means_nothing(self, shift):
+        logit = 2 * gaussian_filter((TRUTH > 0).astype(np.float32), 2) - 1
+        stain = Stain(PIXELS)
+        one, other = (
+            sharpened_consensus(1 / (1 + np.exp(-of)), stain, 0.25) for of in (logit, logit + shift)
+        )
+        assert np.abs(one - other).mean() < 0.02
+
+    def test_starts_that_say_nothing_leave_it_to_the_stain(self):
+        nothing = np.full(TRUTH.shape, 0.3, np.float32)
+        stain = Stain(PIXELS)
+        sharp = sharpened_consensus(nothing, stain, 0.25)
+        evidence = np.log(sharp / (1 - sharp))
+        margin = clearest_cue(stain, 0.25).margin
+        assert np.corrcoef(evidence.ravel(), margin.ravel())[0, 1] > 0.95

@@ -7,10 +7,12 @@ import torch
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.checkpoint import TrainedModel
 from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.core.methods.settings import PatchContrastSettings
 from napari_selfseg.core.metrics import dice
+from napari_selfseg.core.networks.consensus import Consensus
 from napari_selfseg.core.prediction import PredictionStopped
 from napari_selfseg.core.segmentation import (
     at_scale,
@@ -19,6 +21,7 @@ from napari_selfseg.core.segmentation import (
     prediction_of_tile,
     segment_tile,
 )
+from napari_selfseg.core.sharpening import sharpened_consensus
 
 NORMAL = ChannelChoice(0, False, 1.0, "guess", (1.0, 0.5))
 INVERTED = ChannelChoice(1, True, 1.0, "guess", (1.0, -0.5))
@@ -165,3 +168,23 @@ class TestLabelSettings:
     def test_values_stay_in_their_range(self, to):
         settings = LabelSettings(min_area=77, smoothing=1.5)
         LabelSettings(**label_settings_at(settings, 0.25, to).model_dump())
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_edges_of_the_object_come_from_the_stain_if_the_settings_say_so(inverted):
+    network = Consensus(1).eval()
+    network.channels[0], network.inverted[0] = 2, inverted
+    seen = tile(0.5)
+
+    def maps_of(stain_edges):
+        settings = PatchContrastSettings(starts=2, committee=1, stain_edges=stain_edges)
+        model = TrainedModel(network, "patch-contrast", settings, 0.5, 3)
+        return prediction_of_tile(model, seen).maps.astype(np.float32)
+
+    plain, sharp = maps_of(False), maps_of(True)
+    assert np.array_equal(np.delete(plain, 2, 0), np.delete(sharp, 2, 0))
+    objects = 1 - plain[2] if inverted else plain[2]
+    wanted = sharpened_consensus(objects, Stain(seen.read()), 0.5)
+    found = 1 - sharp[2] if inverted else sharp[2]
+    assert np.abs(found - wanted).max() < 2e-3
+    assert np.abs(found - objects).max() > 0.2

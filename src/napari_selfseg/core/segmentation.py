@@ -14,15 +14,16 @@ from torch import nn
 
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.checkpoint import TrainedModel
-from napari_selfseg.core.images.evidence import stain_of
+from napari_selfseg.core.images.evidence import Stain, stain_of
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.maps import Prediction
+from napari_selfseg.core.networks.consensus import Consensus
 from napari_selfseg.core.networks.network_input import network_input
 from napari_selfseg.core.networks.refined import Refined
 from napari_selfseg.core.plausibility import suggested_label_settings
 from napari_selfseg.core.prediction import predict_within_memory
-from napari_selfseg.core.sharpening import sharpened
+from napari_selfseg.core.sharpening import sharpened, sharpened_consensus
 
 ADAPTED_TO = 1024  # px a side, of a tile's middle, whose staining is taken for the tile's
 SCALE_TOLERANCE = 0.1  # nuclei 10 % larger or smaller are what one slide shows anyway
@@ -110,7 +111,7 @@ def prediction_of_tile(
     if drawn.shape[1:] != tile.shape:
         drawn = np.stack([_resized(m.astype(np.float32), tile.shape) for m in drawn])
         drawn = drawn.astype(np.float16)
-    return _taken_apart(trained.network, drawn, tile)
+    return _taken_apart(trained, drawn, tile)
 
 
 def _adapted(network: nn.Module, tile: Tile, image_space: str) -> nn.Module:
@@ -125,22 +126,30 @@ def _adapted(network: nn.Module, tile: Tile, image_space: str) -> nn.Module:
     return network.adapted(pixels.to(next(network.parameters()).device))
 
 
-def _taken_apart(network: nn.Module, drawn: NDArray[np.float16], tile: Tile) -> Prediction:
+def _taken_apart(trained: TrainedModel, drawn: NDArray[np.float16], tile: Tile) -> Prediction:
     """Return the maps that a network drew (K or more, M, N), by what they mean."""
+    network = trained.network
     if not isinstance(network, Refined):
+        if isinstance(network, Consensus) and getattr(trained.settings, "stain_edges", False):
+            _sharpen(drawn, network.leading_map, tile, sharpened_consensus)
         return Prediction(drawn)
     maps, (doubt, depth) = np.split(drawn, [network.n_confidence_maps])
     if network.object_map is None:
         return Prediction(maps, doubt)
-    _sharpen(maps, network.object_map, tile)
+    _sharpen(maps, network.object_map, tile, sharpened)
     return Prediction(maps, doubt, depth, network.object_map)
 
 
-def _sharpen(maps: NDArray[np.float16], refined: tuple[int, bool], tile: Tile) -> None:
-    """Sharpen, in place, the refined one of the maps (K, M, N)."""
-    channel, inverted = refined
+def _sharpen(
+    maps: NDArray[np.float16],
+    of_objects: tuple[int, bool],
+    tile: Tile,
+    sharpen: Callable[[NDArray[np.float32], Stain, float | None], NDArray[np.float32]],
+) -> None:
+    """Sharpen, in place, the objects' one of the maps (K, M, N)."""
+    channel, inverted = of_objects
     drawn = maps[channel].astype(np.float32)
-    objects = sharpened(1 - drawn if inverted else drawn, stain_of(tile), tile.um_per_px)
+    objects = sharpen(1 - drawn if inverted else drawn, stain_of(tile), tile.um_per_px)
     maps[channel] = 1 - objects if inverted else objects
 
 

@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from napari_selfseg.core.cues import MOST, clearest_cue
 from napari_selfseg.core.images.evidence import Stain
+from napari_selfseg.core.plausibility import suggested_threshold
 
 WEIGHT = 2.0  # of the cue's margin; as the next two, chosen on training tiles (docs/results.md)
 SHIFT = 0.5  # of the logit: what is learned and what is stained both reach a little too far
 FARTHEST = 1.5  # standard deviations that a pixel's stain can speak for or against it
+CONSENSUS_WEIGHT = np.float32(0.5)  # of the starts' own logit
 LEAST = 1e-3  # confidence; nearer to 0 or 1 nothing would change it
 LARGEST_TILE = 30_000_000  # px; the stain of larger tiles does not fit into memory at once
 
@@ -41,9 +43,35 @@ def sharpened(
     """
     if confidence.size > LARGEST_TILE:
         return confidence
+    return _with_edges(_logit(confidence) - np.float32(SHIFT), stain, um_per_px)
+
+
+def sharpened_consensus(
+    confidence: NDArray[np.float32], stain: Stain, um_per_px: float | None
+) -> NDArray[np.float32]:
+    """Return a map that starts drew with edges that follow the stain, as `sharpened` does.
+
+    Where objects end in the map is nothing that the starts have learned: it is the threshold
+    that fits the stain best (`suggested_threshold`). Parameters and result are those of
+    `sharpened`.
+    """
+    if confidence.size > LARGEST_TILE:
+        return confidence
+    ends = np.full(1, suggested_threshold(confidence, stain), np.float32)
+    evidence = CONSENSUS_WEIGHT * (_logit(confidence) - _logit(ends))
+    return _with_edges(evidence, stain, um_per_px)
+
+
+def _with_edges(
+    logit: NDArray[np.float32], stain: Stain, um_per_px: float | None
+) -> NDArray[np.float32]:
+    """Add the clearest cue to the evidence (M, N) of objects; return a confidence."""
     margin = clearest_cue(stain, um_per_px).margin
     is_tissue = margin > -MOST  # glass and pen have no more than the least
-    margin = np.clip(margin, -FARTHEST, FARTHEST)
-    clipped = np.clip(confidence, LEAST, 1 - LEAST)
-    logit = np.log(clipped / (1 - clipped)) + np.float32(WEIGHT) * margin - np.float32(SHIFT)
+    logit = logit + np.float32(WEIGHT) * np.clip(margin, -FARTHEST, FARTHEST)
     return np.asarray(is_tissue / (1 + np.exp(-logit)), dtype=np.float32)
+
+
+def _logit(confidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    clipped = np.clip(confidence, np.float32(LEAST), np.float32(1 - LEAST))
+    return np.asarray(np.log(clipped / (1 - clipped)))

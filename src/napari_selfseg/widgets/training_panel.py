@@ -34,7 +34,7 @@ from napari_selfseg.widgets.style import (
 from napari_selfseg.widgets.training_progress import TrainingProgress
 
 SHOWN_PRESETS = {
-    "quick": "A first look: a few steps, the map is rough.",
+    "quick": "A first look: a few steps, with edges from the stain.",
     "standard": "For most tiles.",
     "thorough": "Tries many random beginnings and learns longest from the best one.",
 }

@@ -233,12 +233,13 @@ class PatchContrast:
     def build_model(self, settings: TrainingSettings, n_channels: int = 3) -> nn.Module:
         """Return an untrained network, its weights drawn from the seed.
 
-        A `ConfidenceNetwork` for one start; a `Consensus` if several are to agree; and if that
-        is to be refined, `Refined`.
+        A `ConfidenceNetwork` for one start; a `Consensus`, which knows the object's map, if
+        several are to agree or its edges are to be sharpened; and if that is to be refined,
+        `Refined`.
         """
         assert isinstance(settings, PatchContrastSettings)
         network = self.build_network(settings, n_channels)
-        if settings.n_agreeing == 1 and not settings.refinement_steps:
+        if settings.n_agreeing == 1 and not settings.refinement_steps and not settings.stain_edges:
             return network
         with torch.random.fork_rng(devices=[]):
             consensus = Consensus(settings.n_agreeing, n_channels, settings.n_confidence_maps)
@@ -303,7 +304,7 @@ class PatchContrast:
         """
         assert isinstance(settings, PatchContrastSettings)
         data.restart()
-        if settings.starts == 1 and not settings.refinement_steps:
+        if isinstance(model, ConfidenceNetwork) and settings.starts == 1:
             objective = self.build_objective(settings, data)
             yield from training_loop(model, objective, data, settings, should_stop=should_stop)
             return

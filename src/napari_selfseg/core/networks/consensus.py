@@ -91,6 +91,11 @@ class Consensus(nn.Module):
         ]
         return heard[0], torch.stack(turned, 1)
 
+    @property
+    def leading_map(self) -> tuple[int, bool]:
+        """Which map is the object's, and whether the object is where it is low."""
+        return int(self.channels[0]), bool(self.inverted[0])
+
     def object_of(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the object's one of predicted maps (K, M, N), high on objects."""
         drawn: NDArray[np.float32] = maps[int(self.channels[0])]
