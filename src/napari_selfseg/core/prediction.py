@@ -22,7 +22,7 @@ from napari_selfseg.core.networks.precision import has_bfloat16
 from napari_selfseg.core.networks.refined import Refined
 
 SMALLEST_PIECE = 96  # px; below it a piece is nearly all halo
-PIECE = 1024  # px; smaller ones are mostly halo, this one needs some 200 MB
+PIECE = 1280  # px; smaller ones are mostly halo, this one needs some 300 MB
 
 
 Place = tuple[slice, slice]
