@@ -161,6 +161,7 @@ class Window:
         wait_until(
             lambda: self.dock.work is not None and self.dock.work.tile_view.layer.name == "large"
         )
+        wait(1)  # the cards take their new size
         click(self.dock.result_panel.cards["threshold"])
         wait_until(lambda: self.dock.work.layer_of("threshold") is not None)
         slider = self.dock.result_panel.sliders.sliders["threshold"].slider

@@ -10,8 +10,9 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
+from napari_selfseg.core.cues import clearest_cue
 from napari_selfseg.core.glimpse import Part
-from napari_selfseg.core.images.evidence import stain_of
+from napari_selfseg.core.images.evidence import is_kept, stain_of
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.core.plausibility import is_learned_better
@@ -65,6 +66,7 @@ class CandidateSearch(QObject):
         self._jobs: dict[Source, Latest] = {
             name: Latest(self._take, self.failed.emit, owner) for name in get_args(Source)
         }
+        self._cue = Latest(lambda _: None, lambda _: None, owner)
         self._glimpse = Latest(self._take_glimpse, self.failed.emit, owner)
         self._of_map = Latest(lambda made: self.map_labelled.emit(*made), self.failed.emit, owner)
 
@@ -214,3 +216,11 @@ class CandidateSearch(QObject):
         else:  # the sliders have moved on; these labels are shown until theirs come
             self.found[source] = replace(candidate, settings=now.settings)
         self.arrived.emit(source)
+        if source == "threshold" and now is None:
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Find the clearest cue while nothing else is done: a training ends with it."""
+        tile = self.tile
+        if is_kept(tile):
+            self._cue.ask(lambda: clearest_cue(stain_of(tile), tile.um_per_px))

@@ -123,8 +123,10 @@ class ResultControl(QObject):
         assert self.work is not None
         card, candidate = self._panel.cards[source], self.work.candidates.get(source)
         if candidate is None:
-            card.show_empty(finding if self.work.search.is_finding(source) else missing)
-            card.setEnabled(source == "threshold" and not self.work.search.is_finding(source))
+            is_finding = self.work.search.is_finding(source)
+            card.show_empty(
+                finding if is_finding else missing, source == "threshold" and not is_finding
+            )
             return
         offers = {"threshold": "Start from threshold", "learned": "Show learned"}
         offer = "Shown" if source == self.work.active else offers[source]

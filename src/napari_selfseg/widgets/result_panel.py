@@ -215,13 +215,13 @@ class SourceCard(QPushButton):
         """Return what the layout needs; a button would only ask for its text."""
         return self.layout().sizeHint()
 
-    def show_empty(self, why: str) -> None:
-        """There is nothing to take yet."""
+    def show_empty(self, why: str, can_be_asked_for: bool = False) -> None:
+        """There is nothing to take yet; a click may ask for it."""
         self.picture.setPixmap(QPixmap())
         self.picture.setText(why)
         self.line.setText("")
         self.offer.setText("")
-        self.setEnabled(False)
+        self.setEnabled(can_be_asked_for)
 
     def show_result(self, picture: QPixmap, title: str, count: str, offer: str) -> None:
         """Show a result that can be taken: how it was found, how much, what a click does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -75,7 +76,10 @@ class TileWork(QObject):
 
     def set_view(self, view: TileView) -> None:
         """Take a newer view of the same pixels; its scale may be another one."""
-        former = self.tile_view.tile.um_per_px
+        tile = self.tile_view.tile
+        former = tile.um_per_px
+        if view.tile.um_per_px == former:
+            view = replace(view, tile=tile)  # what is known of its stain is kept with the tile
         self.tile_view = self.layers.tile_view = view
         self.search.tile = view.tile
         if view.tile.um_per_px != former:

@@ -86,8 +86,12 @@ class Stain:
 
 def stain_of(tile: Tile) -> Stain:
     """Return the stain of a whole tile; that of a small one is kept as long as the tile."""
-    n_rows, n_columns = tile.shape
-    return _kept_stain_of(tile) if n_rows * n_columns <= MOST_KEPT else Stain(tile.read())
+    return _kept_stain_of(tile) if is_kept(tile) else Stain(tile.read())
+
+
+def is_kept(tile: Tile) -> bool:
+    """Whether `stain_of` keeps the stain of a tile of this size."""
+    return tile.shape[0] * tile.shape[1] <= MOST_KEPT
 
 
 @kept_with_first
