@@ -286,7 +286,7 @@ def test_the_suggestion_is_that_of_the_chosen_map_and_goes_with_it(tile):
     [
         ({}, "All 12 steps were taken."),
         ({"starts": 4, "committee": 1}, "All 4 starts were tried."),
-        ({"starts": 2}, "All 2 starts were tried; the best 2 draw the map together."),
+        ({"starts": 2}, "All 2 starts were tried; they draw the map together."),
     ],
 )
 def test_what_was_completed_is_said(changes, said):

@@ -256,10 +256,11 @@ class PatchContrastSettings(TrainingSettings):
     @property
     def _then(self) -> str:
         n = self.n_agreeing
-        those = f"the best {n}" if n > 1 else "the best one"
+        those = "they" if n == self.starts else f"the best {n}" if n > 1 else "the best one"
         if self.refinement_steps:
             return f"; {those} and the stain taught larger networks"
-        return f"; {those} draw the map together" if n > 1 else ""
+        edges = ", with edges from the stain" if self.stain_edges else ""
+        return f"; {those} draw the map together{edges}" if n > 1 else ""
 
     @property
     def n_agreeing(self) -> int:
