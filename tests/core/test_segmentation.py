@@ -121,7 +121,7 @@ def test_a_full_graphics_card_means_smaller_pieces(trained):
     forward = trained.network.forward
 
     def full(x):
-        if max(x.shape[2:]) > 140:
+        if max(x.shape[2:]) > 170:
             raise torch.OutOfMemoryError
         return forward(x)
 
@@ -129,7 +129,7 @@ def test_a_full_graphics_card_means_smaller_pieces(trained):
     tall = tile(0.5, rows=300, columns=100)
     confidence = confidence_of_tile(trained, NORMAL, tall)
     assert confidence.shape == (300, 100)
-    assert max(rows for rows, _ in trained.network.seen) <= 140
+    assert max(rows for rows, _ in trained.network.seen) <= 170
 
 
 def test_shrinking_smooths_before_it_samples():

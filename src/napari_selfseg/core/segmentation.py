@@ -131,7 +131,7 @@ def _taken_apart(trained: TrainedModel, drawn: NDArray[np.float16], tile: Tile) 
     network = trained.network
     if not isinstance(network, Refined):
         if isinstance(network, Consensus) and getattr(trained.settings, "stain_edges", False):
-            _sharpen(drawn, network.leading_map, tile, sharpened_consensus)
+            _sharpen(drawn, network.object_map, tile, sharpened_consensus)
         return Prediction(drawn)
     maps, (doubt, depth) = np.split(drawn, [network.n_confidence_maps])
     if network.object_map is None:

@@ -3,6 +3,10 @@
 import pytest
 import torch
 
+from napari_selfseg.core.images.drawn import drawn_he_tile
+from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.learning.convergence import StainAgreement
+from napari_selfseg.core.learning.training_data import TrainingData
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.networks.consensus import Consensus, Opinion
 
@@ -77,3 +81,13 @@ def test_the_objects_of_all_members():
     _, objects = consensus.voices(IMAGES)
     assert objects.shape == (2, 3, 40, 50)
     assert torch.allclose(objects.mean(1), consensus(IMAGES)[:, 1], atol=1e-6)
+
+
+def test_the_map_that_is_drawn_together_is_the_object_whatever_agrees_better():
+    pixels, _ = drawn_he_tile(200, 200, n_nuclei=25, seed=2)
+    data = TrainingData([Tile(pixels, 255.0, 0.25, "drawn")])
+    agreement = StainAgreement(data)
+    for channel in range(3):
+        consensus = consensus_of(Opinion(NETWORKS[0].state_dict(), channel, channel == 1))
+        choice = agreement.of(consensus).choice
+        assert (choice.channel, choice.inverted) == (channel, channel == 1) == consensus.object_map

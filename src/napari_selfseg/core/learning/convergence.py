@@ -96,7 +96,7 @@ class StainAgreement:
         maps = self._maps(network)
         choice = best_of(self._signed(maps))
         known = getattr(network, "object_map", None)
-        if known is not None:  # it was taught which map that is
+        if known is not None:  # the only one that is drawn together, or was taught
             channel, inverted = known
             score = abs(choice.correlations[channel])
             choice = replace(choice, channel=channel, inverted=inverted, score=score)

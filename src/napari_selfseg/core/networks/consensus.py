@@ -92,7 +92,7 @@ class Consensus(nn.Module):
         return heard[0], torch.stack(turned, 1)
 
     @property
-    def leading_map(self) -> tuple[int, bool]:
+    def object_map(self) -> tuple[int, bool]:
         """Which map is the object's, and whether the object is where it is low."""
         return int(self.channels[0]), bool(self.inverted[0])
 
