@@ -1,6 +1,7 @@
 """What was computed of an object is kept with it, and let go with it."""
 
 import gc
+import threading
 import weakref
 
 import pytest
@@ -54,3 +55,25 @@ def test_an_error_is_not_kept():
     with pytest.raises(ValueError, match="not yet"):
         fails_once(thing)
     assert fails_once(thing) == 5
+
+
+def test_who_asks_meanwhile_waits_instead_of_computing_it_too():
+    begun, may_end, asked = threading.Event(), threading.Event(), []
+
+    @kept_with_first
+    def slow(_thing):
+        asked.append(1)
+        begun.set()
+        assert may_end.wait(5)
+        return [3]
+
+    thing, found = Thing(), []
+    threads = [threading.Thread(target=lambda: found.append(slow(thing))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(5)
+    may_end.set()
+    for thread in threads:
+        thread.join(5)
+    assert found[0] is found[1]
+    assert len(asked) == 1

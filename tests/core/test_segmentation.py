@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_selfseg.core import segmentation
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.checkpoint import TrainedModel
 from napari_selfseg.core.images.drawn import drawn_he_tile
@@ -188,3 +189,12 @@ def test_the_edges_of_the_object_come_from_the_stain_if_the_settings_say_so(inve
     found = 1 - sharp[2] if inverted else sharp[2]
     assert np.abs(found - wanted).max() < 2e-3
     assert np.abs(found - objects).max() > 0.2
+
+
+def test_of_a_tile_too_large_for_it_the_stain_is_not_even_read(monkeypatch):
+    seen = tile(0.5)
+    monkeypatch.setattr(segmentation, "LARGEST_TILE", seen.shape[0] * seen.shape[1] - 1)
+    monkeypatch.setattr(segmentation, "stain_of", lambda _: pytest.fail("it was read"))
+    settings = PatchContrastSettings(starts=2, stain_edges=True)
+    model = TrainedModel(Consensus(1).eval(), "patch-contrast", settings, 0.5, 3)
+    assert prediction_of_tile(model, seen).maps.shape == (4, *seen.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -376,6 +377,8 @@ def test_in_a_large_tile_what_is_looked_at_follows_the_sliders_first(
     layer = viewer.layers["SelfSeg labels"]
     before = layer.data.copy()
     part = visible_field(viewer, dock.work.tile_view)
+    arrived = []
+    dock.work.search.arrived.connect(arrived.append)
     dock.result_panel.sliders.sliders["threshold"].number.setValue(0.3)
     dock.result_panel.sliders.sliders["threshold"].number.setValue(0.8)
     qtbot.waitUntil(lambda: not np.array_equal(layer.data, before), timeout=SECONDS)
@@ -388,6 +391,17 @@ def test_in_a_large_tile_what_is_looked_at_follows_the_sliders_first(
     settle(qtbot, dock)
     assert np.array_equal(layer.data, wanted)
     assert np.array_equal(dock.work.labels_of("learned"), wanted)
+    assert arrived == ["learned"]  # the older labels would have come over the newer glimpse
+
+
+def test_the_tile_is_kept_only_while_all_that_is_known_of_it_is_the_same(dock):
+    work = dock.work
+    first = work.tile_view.tile
+    work.set_view(dock.tile_panel.tile_view())
+    assert work.tile_view.tile is first  # and its stain with it
+    renamed = replace(work.tile_view, tile=replace(first, name="another name"))
+    work.set_view(renamed)
+    assert work.tile_view.tile is renamed.tile
 
 
 def test_labels_that_cannot_be_made_take_their_glimpse_back(

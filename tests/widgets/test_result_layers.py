@@ -315,6 +315,32 @@ def test_what_is_painted_on_a_glimpse_survives_it(results):
     assert np.array_equal(layer.data, np.where(painted, 7, A))
 
 
+@pytest.mark.parametrize("undone_before", [False, True])
+def test_undo_and_redo_under_a_glimpse_are_nobodys_work(results, undone_before):
+    layer = results.add_labels(A, "labels")
+    paint(layer, 40, 40, 7)
+    touched = layer.data == 7
+    results.update_labels(layer, B)
+    if undone_before:
+        layer.undo()
+        glimpse(results, layer, C)
+        results.end_glimpse(layer)
+    else:
+        glimpse(results, layer, C)
+        layer.undo()
+    layer.redo()
+    assert np.array_equal(results.touched(layer), touched)
+    results.update_labels(layer, C)
+    assert np.array_equal(layer.data, np.where(touched, 7, C))
+
+
+def test_labels_of_another_shape_under_a_glimpse_are_handed_over_as_they_are(results):
+    layer = results.add_labels(A, "labels")
+    glimpse(results, layer)
+    layer.data = np.ones((20, 20), np.uint8)  # another plugin
+    assert results.labels_of(layer).shape == (20, 20)
+
+
 def test_no_glimpse_during_a_stroke_or_of_numbers_that_do_not_fit(results):
     layer = results.add_labels(A, "labels")
     stroke = Stroke(layer, 40, 40)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import wraps
+from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -18,16 +20,25 @@ def kept_with_first(
     """Decorate a function whose results are kept with its first argument.
 
     That argument is compared by identity and must not change; the others are hashed. A result
-    must not hold the object itself, or neither would ever be let go.
+    must not hold the object itself, or neither would ever be let go. Who asks while it is being
+    computed waits for it.
     """
-    kept: WeakKeyDictionary[One, dict[Any, Result]] = WeakKeyDictionary()
+    kept: WeakKeyDictionary[One, dict[Any, Future[Result]]] = WeakKeyDictionary()
+    looking = Lock()
 
     @wraps(function)
     def keeping(one: One, /, *others: Others.args, **named: Others.kwargs) -> Result:
-        known = kept.setdefault(one, {})
         key = others, tuple(sorted(named.items()))
-        if key not in known:
-            known[key] = function(one, *others, **named)
-        return known[key]
+        with looking:
+            known = kept.setdefault(one, {})
+            is_first = key not in known
+            result = known.setdefault(key, Future())
+        if is_first:
+            try:
+                result.set_result(function(one, *others, **named))
+            except BaseException as error:
+                del known[key]
+                result.set_exception(error)
+        return result.result()
 
     return keeping

@@ -158,10 +158,8 @@ class CandidateSearch(QObject):
         def find() -> Any:
             return source, candidate.with_settings(settings)
 
-        n_rows, n_columns = self.tile.shape
-        if n_rows * n_columns > SOON_LABELLED:
-            glimpse = candidate.glimpse
-            self._glimpse.ask(lambda: (source, settings, field, glimpse(field)))
+        if self._is_large:
+            self._glimpse.ask(lambda: (source, candidate, field, candidate.glimpse(field)))
         self._jobs[source].ask(find)
 
     def label_map(self, channel: int) -> None:
@@ -181,15 +179,23 @@ class CandidateSearch(QObject):
 
     # ---- inside
 
+    @property
+    def _is_large(self) -> bool:
+        """Whether making all labels takes so long that what is looked at comes first."""
+        return self.tile.shape[0] * self.tile.shape[1] > SOON_LABELLED
+
     def _find_learned(self, settings: LabelSettings | None) -> None:
         result = self.result
         assert result is not None
         self._jobs["learned"].ask(lambda: ("learned", learned_candidate(result, settings)))
 
     def _take_glimpse(self, made: Any) -> None:
-        source, settings, field, labels = made
+        source, candidate, field, labels = made
         now = self.found.get(source)
-        if self.is_finding(source) and now is not None and now.settings == settings:
+        is_of_map = candidate.choice is None or (
+            self.result is not None and candidate.choice == self.result.choice
+        )
+        if self.is_finding(source) and is_of_map and now is candidate:
             self.glimpsed.emit(source, field, labels)
 
     def _take(self, found: Any) -> None:
@@ -214,6 +220,8 @@ class CandidateSearch(QObject):
         if is_newest or now is None:
             self.found[source] = candidate
         else:  # the sliders have moved on; these labels are shown until theirs come
+            if self._is_large:
+                return  # what is looked at shows a newer glimpse already
             self.found[source] = replace(candidate, settings=now.settings)
         self.arrived.emit(source)
         if source == "threshold" and now is None:

@@ -14,6 +14,8 @@ from qtpy.QtCore import QTimer
 from napari_selfseg.session.corrections import merge
 from napari_selfseg.widgets.label_history import LabelHistory
 
+Place = tuple[slice, slice]
+WHOLE = slice(None), slice(None)
 POLL_MS = 50  # how often a waiting update looks whether the stroke has ended
 
 
@@ -24,11 +26,12 @@ class _Glimpse:
     where: tuple[slice, slice]
     before: NDArray[Any]
     shown: NDArray[Any]
+    last_state: NDArray[Any]  # what we had written there last
 
     def take_back(self, labels: NDArray[Any], touched: NDArray[np.bool_]) -> None:
-        """Write what was there into labels (M, N), except where touched or changed since."""
+        """Write what was there into labels (M, N), except where touched (m, n) or changed since."""
         here = labels[self.where]
-        ours = (here == self.shown) & ~touched[self.where]
+        ours = (here == self.shown) & ~touched
         here[ours] = self.before[ours]
 
 
@@ -53,15 +56,18 @@ class EditableLabels:
     def labels(self) -> NDArray[Any]:
         """Return a copy of the labels (M, N), without what is only a glimpse."""
         labels = np.array(self.layer.data)
-        if self._glimpse is not None:
-            self._glimpse.take_back(labels, self.touched())
+        if self._glimpse is not None and labels.shape == self._last_state.shape:
+            self._glimpse.take_back(labels, self._touched_in(self._glimpse.where))
         return labels
 
     def touched(self) -> NDArray[np.bool_]:
         """Return the pixels (M, N) that were painted, filled, or changed by another plugin."""
         if self.layer.data.shape != self._last_state.shape:
             return np.ones(self._last_state.shape, bool)  # somebody made another image of it
-        return self._history.touched() | self._changed_without_telling()
+        return self._touched_in(WHOLE)
+
+    def _touched_in(self, where: Place) -> NDArray[np.bool_]:
+        return self._history.touched()[where] | self._changed_without_telling(where)
 
     def update(self, labels: NDArray[Any], still_wanted: Callable[[], bool]) -> None:
         """Show a new prediction (M, N), now or at the end of the stroke that is going on.
@@ -94,22 +100,22 @@ class EditableLabels:
         same_shape = data.shape == self._last_state.shape
         if self._history.stroke_going_on or self._waiting is not None or not (holds and same_shape):
             return
-        self._foreign |= self._changed_without_telling()
         self.end_glimpse()
         where = rows, columns
-        before = np.array(data[where])
-        kept = (self._history.touched() | self._foreign)[where]
+        before, last_state = np.array(data[where]), np.array(self._last_state[where])
+        kept = self._touched_in(where)
+        self._foreign[where] |= self._changed_without_telling(where)
         data[where] = np.where(kept, before, labels.astype(data.dtype))
         self._last_state[where] = data[where]
-        self._glimpse = _Glimpse(where, before, np.array(data[where]))
+        self._glimpse = _Glimpse(where, before, np.array(data[where]), last_state)
         self.layer.refresh(extent=False)
 
     def end_glimpse(self) -> None:
         """Take a glimpse back, but not what was painted on it."""
         if self._glimpse is not None and self.layer.data.shape == self._last_state.shape:
-            touched = self.touched()
-            for labels in (self.layer.data, self._last_state):
-                self._glimpse.take_back(labels, touched)
+            where = self._glimpse.where
+            self._glimpse.take_back(self.layer.data, self._touched_in(where))
+            self._last_state[where] = self._glimpse.last_state
         self._glimpse = None
 
     def _try_again(self, still_wanted: Callable[[], bool]) -> None:
@@ -147,16 +153,22 @@ class EditableLabels:
             self.layer.data = self.layer.data.astype(merged.dtype)
         self._history.write(merged.astype(self.layer.data.dtype))
 
-    def _changed_without_telling(self) -> NDArray[np.bool_]:
+    def _changed_without_telling(self, where: Place = WHOLE) -> NDArray[np.bool_]:
         """Return the pixels that differ from our last state without any step of the history.
 
-        Another plugin may have assigned the data or written into it. When a person has undone
-        our last write, every pixel may differ, and nothing can be told.
+        Of a part, (m, n), if one is given. Another plugin may have assigned the data or written
+        into it. When a person has undone our last write, every pixel may differ, and nothing can
+        be told. What was there before a glimpse is no change: a person may have undone and redone
+        our last write meanwhile.
         """
         if self._history.last_write_was_undone:
-            return self._foreign
-        differs = self.layer.data != self._last_state
-        return self._foreign | (differs & ~self._history.ever_painted())
+            return self._foreign[where]
+        differs = self.layer.data[where] != self._last_state[where]
+        if self._glimpse is not None:
+            seen = np.zeros(self._last_state.shape, bool)
+            seen[self._glimpse.where] = self.layer.data[self._glimpse.where] == self._glimpse.before
+            differs &= ~seen[where]
+        return self._foreign[where] | (differs & ~self._history.ever_painted()[where])
 
     def _remember(self) -> None:
         self._last_state = np.array(self.layer.data)

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.glimpse import Part
+from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.session.result import RunResult
 from napari_selfseg.widgets.candidate import Candidate, Source
@@ -78,7 +79,8 @@ class TileWork(QObject):
         """Take a newer view of the same pixels; its scale may be another one."""
         tile = self.tile_view.tile
         former = tile.um_per_px
-        if view.tile.um_per_px == former:
+        is_of_one_layer = bool(view.layer.rgb) or tile.n_channels == 1
+        if is_of_one_layer and _told_of(view.tile) == _told_of(tile):
             view = replace(view, tile=tile)  # what is known of its stain is kept with the tile
         self.tile_view = self.layers.tile_view = view
         self.search.tile = view.tile
@@ -293,3 +295,8 @@ class TileWork(QObject):
         layer = self.layers.add_labels(labels, name)
         self._shown.hide_current()
         self._viewer.layers.selection.active = layer
+
+
+def _told_of(tile: Tile) -> tuple[Any, ...]:
+    """Return all that is known of a tile beside its pixels."""
+    return tile.um_per_px, tile.white, tile.name, tile.notes
