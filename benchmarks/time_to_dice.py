@@ -5,8 +5,8 @@
 
 Both learn from the tiles of monuseg/train and segment those of monuseg/test, which they have not
 seen; no label chooses anything. The paper's recipe is 150 steps of 10 crops of 300 × 300 px, its
-step a loop over anchors. Only learning is timed: the test tiles are segmented while the clock
-stands still.
+step a loop over anchors. Learning is timed, the program's with all that a run does until it has a
+result; the test tiles are segmented while the clock stands still.
 """
 
 from __future__ import annotations

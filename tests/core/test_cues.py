@@ -10,7 +10,7 @@ from napari_selfseg.core.images.evidence import Stain
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.metrics import dice
 from napari_selfseg.core.shapes import shapes_of
-from napari_selfseg.core.sharpening import LARGEST_TILE, sharpened, sharpened_consensus
+from napari_selfseg.core.sharpening import sharpened, sharpened_consensus
 
 RGB, TRUTH = drawn_he_tile(256, 256, n_nuclei=50, seed=3)
 PIXELS = RGB.astype(np.float32) / 255
@@ -87,14 +87,6 @@ class TestSharpening:
         assert (
             sharpened(np.minimum(low + 0.1, 1), stain, 0.25) >= sharpened(low, stain, 0.25) - 1e-6
         ).all()
-
-    def test_a_tile_too_large_for_memory_is_left_alone(self):
-        class Huge:
-            size = LARGEST_TILE + 1
-
-        huge = Huge()
-        assert sharpened(huge, None, 0.25) is huge
-        assert sharpened_consensus(huge, None, 0.25) is huge
 
     def test_starts_that_know_where_but_not_how_far_get_edges(self):
         """Their map is blurred, faint, and never above one half."""

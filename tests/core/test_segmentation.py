@@ -193,7 +193,7 @@ def test_the_edges_of_the_object_come_from_the_stain_if_the_settings_say_so(inve
 
 def test_of_a_tile_too_large_for_it_the_stain_is_not_even_read(monkeypatch):
     seen = tile(0.5)
-    monkeypatch.setattr(segmentation, "LARGEST_TILE", seen.shape[0] * seen.shape[1] - 1)
+    monkeypatch.setattr(segmentation, "LARGEST_SHARPENED", seen.shape[0] * seen.shape[1] - 1)
     monkeypatch.setattr(segmentation, "stain_of", lambda _: pytest.fail("it was read"))
     settings = PatchContrastSettings(starts=2, stain_edges=True)
     model = TrainedModel(Consensus(1).eval(), "patch-contrast", settings, 0.5, 3)

@@ -23,9 +23,10 @@ from napari_selfseg.core.networks.network_input import network_input
 from napari_selfseg.core.networks.refined import Refined
 from napari_selfseg.core.plausibility import suggested_label_settings
 from napari_selfseg.core.prediction import predict_within_memory
-from napari_selfseg.core.sharpening import LARGEST_TILE, sharpened, sharpened_consensus
+from napari_selfseg.core.sharpening import sharpened, sharpened_consensus
 
 ADAPTED_TO = 1024  # px a side, of a tile's middle, whose staining is taken for the tile's
+LARGEST_SHARPENED = 30_000_000  # px; the stain of larger tiles does not fit into memory at once
 SCALE_TOLERANCE = 0.1  # nuclei 10 % larger or smaller are what one slide shows anyway
 DIMENSIONS = {
     "min_area": 2,
@@ -146,9 +147,9 @@ def _sharpen(
     tile: Tile,
     sharpen: Callable[[NDArray[np.float32], Stain, float | None], NDArray[np.float32]],
 ) -> None:
-    """Sharpen, in place, the objects' one of the maps (K, M, N)."""
-    if tile.shape[0] * tile.shape[1] > LARGEST_TILE:
-        return  # its stain would not fit into memory
+    """Sharpen, in place, the objects' one of the maps (K, M, N); not of very large tiles."""
+    if tile.shape[0] * tile.shape[1] > LARGEST_SHARPENED:
+        return
     channel, inverted = of_objects
     drawn = maps[channel].astype(np.float32)
     objects = sharpen(1 - drawn if inverted else drawn, stain_of(tile), tile.um_per_px)

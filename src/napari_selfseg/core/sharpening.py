@@ -14,7 +14,6 @@ SHIFT = 0.5  # of the logit: what is learned and what is stained both reach a li
 FARTHEST = 1.5  # standard deviations that a pixel's stain can speak for or against it
 CONSENSUS_WEIGHT = np.float32(0.25)  # of the starts' own logit; chosen on training tiles, too
 LEAST = 1e-3  # confidence; nearer to 0 or 1 nothing would change it
-LARGEST_TILE = 30_000_000  # px; the stain of larger tiles does not fit into memory at once
 
 
 def sharpened(
@@ -38,11 +37,8 @@ def sharpened(
     Returns
     -------
     ndarray of float32, shape (M, N)
-        In 0..1; one half is where objects end, 0 where there is no tissue. Tiles beyond 30
-        megapixels are returned as they are.
+        In 0..1; one half is where objects end, 0 where there is no tissue.
     """
-    if confidence.size > LARGEST_TILE:
-        return confidence
     return _with_edges(_logit(confidence) - np.float32(SHIFT), stain, um_per_px)
 
 
@@ -55,8 +51,6 @@ def sharpened_consensus(
     that fits the stain best (`suggested_threshold`). Parameters and result are those of
     `sharpened`.
     """
-    if confidence.size > LARGEST_TILE:
-        return confidence
     ends = np.full(1, suggested_threshold(confidence, stain), np.float32)
     evidence = CONSENSUS_WEIGHT * (_logit(confidence) - _logit(ends))
     return _with_edges(evidence, stain, um_per_px)

@@ -11,10 +11,10 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
+from napari_selfseg.core.glimpse import Part
 from napari_selfseg.session.corrections import merge
 from napari_selfseg.widgets.label_history import LabelHistory
 
-Place = tuple[slice, slice]
 WHOLE = slice(None), slice(None)
 POLL_MS = 50  # how often a waiting update looks whether the stroke has ended
 
@@ -23,7 +23,7 @@ POLL_MS = 50  # how often a waiting update looks whether the stroke has ended
 class _Glimpse:
     """What was written into a part (m, n) of the labels for a moment, and what was there."""
 
-    where: tuple[slice, slice]
+    where: Part
     before: NDArray[Any]
     shown: NDArray[Any]
     last_state: NDArray[Any]  # what we had written there last
@@ -66,7 +66,7 @@ class EditableLabels:
             return np.ones(self._last_state.shape, bool)  # somebody made another image of it
         return self._touched_in(WHOLE)
 
-    def _touched_in(self, where: Place) -> NDArray[np.bool_]:
+    def _touched_in(self, where: Part) -> NDArray[np.bool_]:
         return self._history.touched()[where] | self._changed_without_telling(where)
 
     def update(self, labels: NDArray[Any], still_wanted: Callable[[], bool]) -> None:
@@ -153,7 +153,7 @@ class EditableLabels:
             self.layer.data = self.layer.data.astype(merged.dtype)
         self._history.write(merged.astype(self.layer.data.dtype))
 
-    def _changed_without_telling(self, where: Place = WHOLE) -> NDArray[np.bool_]:
+    def _changed_without_telling(self, where: Part = WHOLE) -> NDArray[np.bool_]:
         """Return the pixels that differ from our last state without any step of the history.
 
         Of a part, (m, n), if one is given. Another plugin may have assigned the data or written
