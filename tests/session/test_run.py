@@ -131,6 +131,20 @@ def test_moving_on_does_not_make_the_last_round_longer(tile, monkeypatch):
     assert len(places) == len({str(place) for place in places}) == 4
 
 
+def test_after_the_first_picture_pieces_take_a_twentieth_of_the_time(tile, monkeypatch):
+    ticks = iter(range(100))
+    clock = SimpleNamespace(perf_counter=lambda: float(next(ticks)))  # every piece takes 1 s
+    monkeypatch.setattr(preview_module, "time", clock)
+    preview = LivePreview(tile, "rgb")
+    preview.look_at(slice(0, 40), slice(0, 40))
+    assert preview.is_due(0)
+    preview.piece(ConfidenceNetwork(), None, 1)  # the first picture is free
+    assert preview.is_due(0)
+    preview.piece(ConfidenceNetwork(), None, 2)
+    assert not preview.is_due(19)
+    assert preview.is_due(21)
+
+
 def test_looking_elsewhere_previews_that_field_first_and_is_clipped(tile):
     preview = LivePreview(tile, "rgb")
     preview.look_at(slice(100, 5000), slice(-20, 30))
