@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_selfseg.core.editing import Edit
 from napari_selfseg.core.glimpse import Part
 from napari_selfseg.session.corrections import merge
 from napari_selfseg.widgets.label_history import LabelHistory
@@ -35,16 +36,24 @@ class _Glimpse:
         here[ours] = self.before[ours]
 
 
-class EditableLabels:
+class EditableLabels(QObject):
     """Writes new predictions into a labels layer and leaves a person's pixels alone.
 
     Parameters
     ----------
     layer : Labels, shape (M, N)
         As we have made it; what differs later is somebody's work.
+
+    Attributes
+    ----------
+    edited : Signal()
+        A person changed the labels.
     """
 
+    edited = Signal()
+
     def __init__(self, layer: Labels) -> None:
+        super().__init__()
         self.layer = layer
         self.former: list[Labels] = []  # deleted layers that this one stands for
         self._history = LabelHistory(layer)
@@ -65,6 +74,19 @@ class EditableLabels:
         if self.layer.data.shape != self._last_state.shape:
             return np.ones(self._last_state.shape, bool)  # somebody made another image of it
         return self._touched_in(WHOLE)
+
+    def edit(self, edit: Edit) -> None:
+        """Do what a person's tool asked for, as one step that can be undone."""
+        where = edit.rows, edit.columns
+        inside = np.nonzero(edit.mask)
+        indices = inside[0] + edit.rows.start, inside[1] + edit.columns.start
+        self.layer.data_setitem(indices, edit.values[edit.mask].astype(self.layer.data.dtype))
+        self._foreign[where] |= edit.mask
+        self.edited.emit()
+
+    def reserved(self) -> NDArray[np.int64]:
+        """Return the numbers that new objects never get, in increasing order."""
+        return np.unique(self.labels()[self.touched()]).astype(np.int64)
 
     def _touched_in(self, where: Part) -> NDArray[np.bool_]:
         return self._history.touched()[where] | self._changed_without_telling(where)

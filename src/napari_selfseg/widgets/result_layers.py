@@ -161,7 +161,7 @@ class ResultLayers:
         step. While a stroke is being painted the update waits for its end; the newest wins.
         A deleted layer is made again; the old object may still be given afterwards.
         """
-        editable = self._editable(layer)
+        editable = self.editable(layer)
         layer = editable.layer
         if not self._is_there(layer) or layer.data.shape != labels.shape:
             return self._made_again(editable, labels)
@@ -173,26 +173,27 @@ class ResultLayers:
     ) -> None:
         """Show labels (m, n) of a part of a layer of `add_labels` until its next update."""
         if self._is_there(layer):
-            self._editable(layer).show_glimpse(rows, columns, labels)
+            self.editable(layer).show_glimpse(rows, columns, labels)
 
     def end_glimpse(self, layer: Labels) -> None:
         """Take a glimpse back: no update will come."""
-        self._editable(layer).end_glimpse()
+        self.editable(layer).end_glimpse()
         layer.refresh(extent=False)
 
     def labels_of(self, layer: Labels) -> NDArray[Any]:
         """Return a copy of the labels (M, N) of a layer of `add_labels`, without a glimpse."""
-        return self._editable(layer).labels()
+        return self.editable(layer).labels()
 
     def touched(self, layer: Labels) -> NDArray[np.bool_]:
         """Return which pixels (M, N) of a layer of `add_labels` a person has touched."""
-        return self._editable(layer).touched()
+        return self.editable(layer).touched()
 
     def is_touched(self, layer: Labels) -> bool:
         """Whether a person has touched the layer at all."""
         return bool(self.touched(layer).any())
 
-    def _editable(self, layer: Labels) -> EditableLabels:
+    def editable(self, layer: Labels) -> EditableLabels:
+        """Return what a person does to a layer of `add_labels`."""
         layer = unwrapped(layer)
         for editable in self._labels:
             if layer is editable.layer or layer in editable.former:

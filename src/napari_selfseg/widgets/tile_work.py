@@ -18,6 +18,7 @@ from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.session.result import RunResult
 from napari_selfseg.widgets.candidate import Candidate, Source
 from napari_selfseg.widgets.candidate_search import CandidateSearch
+from napari_selfseg.widgets.editable_labels import EditableLabels
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView, visible_field
 from napari_selfseg.widgets.region_work import RegionWork
@@ -234,6 +235,11 @@ class TileWork(QObject):
     def has_run(self) -> bool:
         """Whether there is a run to save."""
         return self.is_own_run and "learned" in self.candidates
+
+    def editable(self, source: Source | None = None) -> EditableLabels | None:
+        """Return the labels that are edited, of a candidate or the active one, if in the viewer."""
+        layer = self._shown.in_viewer(source or self.active)
+        return None if layer is None else self.layers.editable(layer)
 
     def layer_of(self, source: Source) -> Labels | None:
         """Return the labels layer of a candidate, if it is in the viewer."""
