@@ -290,7 +290,7 @@ def _is_one_of(labels: LabelImage, numbers: NDArray[np.int64]) -> Mask:
 
 
 def _looked_up(table: NDArray[Any], labels: LabelImage) -> NDArray[Any]:
-    """Return ``table[labels]``; some rows at a time, so that what numpy needs stays in the cache."""
+    """Return ``table[labels]``, some rows at a time: what numpy needs stays in the cache."""
     found = np.empty(labels.shape, table.dtype)
     for top in range(0, len(labels), ROWS_AT_ONCE):
         rows = slice(top, top + ROWS_AT_ONCE)

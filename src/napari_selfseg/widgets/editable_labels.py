@@ -150,11 +150,8 @@ class EditableLabels(QObject):
                 f"The stored labels are of another image: {labels.shape} in place of {shape}."
             )
         self._waiting = self._glimpse = None
-        self._history.replace(np.array(labels))
-        whole = slice(0, shape[0]), slice(0, shape[1])
-        self._history.touch(whole, touched)
-        self._history.reserve(reserved)
-        self.touched_changed.emit(whole)
+        self._history.restore(np.array(labels), touched, reserved)
+        self.touched_changed.emit((slice(0, shape[0]), slice(0, shape[1])))
 
     # ---- what is predicted
 

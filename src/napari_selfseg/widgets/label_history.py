@@ -168,9 +168,14 @@ class LabelHistory:
         self._reserve(self._layer.data[box][mask])
         self._note_news(box)
 
-    def reserve(self, numbers: NDArray[np.integer[Any]]) -> None:
-        """Keep numbers from being given to new objects."""
-        self._reserve(np.asarray(numbers))
+    def restore(
+        self, labels: NDArray[Any], touched: Mask, reserved: NDArray[np.integer[Any]]
+    ) -> None:
+        """Take over labels and touched pixels (M, N), and numbers; nothing of it can be undone."""
+        self.replace(labels)
+        self.touch(WHOLE, touched)
+        self._reserve(np.asarray(reserved))
+        self._news, self._is_edited = [], False
 
     def accept(self, box: Box) -> None:
         """Take what the layer shows in a part for known: it is nobody's work."""
