@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -98,7 +98,7 @@ class Model:
 class Corrections(RuleBasedStateMachine):
     """A person and SelfSeg take turns on one labels layer."""
 
-    counts: Counter[str] = Counter()
+    counts: ClassVar[Counter[str]] = Counter()
 
     @initialize(number=st.integers(0, 1000))
     def open(self, number: int) -> None:
@@ -345,7 +345,7 @@ def fuzz(
     """
 
     class Run(Corrections):
-        counts: Counter[str] = Counter({"touched pixels changed": 0})
+        counts: ClassVar[Counter[str]] = Counter({"touched pixels changed": 0})
 
     if number is not None:
         seed(number)(Run)

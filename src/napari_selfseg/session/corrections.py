@@ -179,7 +179,7 @@ def _merged_objects(
     kept = numbers_in(painted)
     taken = np.union1d(kept, reserved)
     area = _areas(new)
-    number = np.full(len(area), UNDECIDED, dtype=np.int64)
+    number = np.where(area > 0, UNDECIDED, 0)
     number[0] = 0
     k, value, shared = _pairs(predicted, painted)
     mostly_touched = 2 * shared > area[k]

@@ -114,10 +114,10 @@ class EditableLabels(QObject):
         self._make_room_for(int(values.max()))
         inside = np.nonzero(edit.mask)
         indices = inside[0] + edit.rows.start, inside[1] + edit.columns.start
-        self.layer.data_setitem(indices, values.astype(self.layer.data.dtype))
         if not self._history.tells_all:
             self._history.touch(where, edit.mask)
-            self._on_edit(where)
+        self.layer.data_setitem(indices, values.astype(self.layer.data.dtype))
+        self._history.tell()
 
     def unlock(self, mask: Mask) -> None:
         """Make pixels (M, N) unknown again, as one step that can be undone.

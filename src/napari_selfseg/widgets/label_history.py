@@ -59,7 +59,7 @@ class LabelHistory:
         self._reserved: set[int] = set()
         self._known = np.array(layer.data)  # what the layer shows, as far as we were told
         self._is_edited, self._news = False, []  # since it was last told: list of boxes
-        self._painting = LabelPainting(layer, before, self._on_step, self._on_end)
+        self._painting = LabelPainting(layer, before, self._on_step, self.tell)
 
     @property
     def has_layers_shape(self) -> bool:
@@ -160,7 +160,7 @@ class LabelHistory:
         else:
             self._touched.forget(*self._unlocked)
             self._note_news(box)
-        self._on_end()
+        self.tell()
 
     def touch(self, box: Box, mask: Mask) -> None:
         """Count pixels (m, n) of a part as touched; only unlocking takes it back."""
@@ -207,8 +207,8 @@ class LabelHistory:
         self._steps.append(_Step(atoms, self._making, unlocked))
         self._sync()
 
-    def _on_end(self) -> None:
-        """Tell of a person's action once it has ended, not of what we wrote."""
+    def tell(self) -> None:
+        """Tell of a person's action that has ended, if it was not told yet."""
         if self._making != "person" or not self.has_layers_shape:
             return
         self._sync()

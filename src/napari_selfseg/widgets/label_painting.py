@@ -180,13 +180,13 @@ class LabelPainting:
     def _in_one_step(self, original: Callable[..., None]) -> Callable[..., None]:
         def act(*given: Any, **named: Any) -> None:
             self._before()
-            if not self.stroke_going_on:
-                with self._layer.block_history():
-                    original(*given, **named)
-                return
-            if not getattr(self._layer, "_staged_history", ()):  # it has just begun
+            if not getattr(self._layer, "_staged_history", ()):  # an action begins
                 self._covered = None
-            original(*given, **named)
+            if self.stroke_going_on:
+                original(*given, **named)
+                return
+            with self._layer.block_history():
+                original(*given, **named)
 
         return act
 
