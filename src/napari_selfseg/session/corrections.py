@@ -163,8 +163,12 @@ def numbers_in(values: LabelImage | Iterable[int]) -> NDArray[np.int64]:
     """Return the numbers above 0 in labels, in increasing order."""
     if not isinstance(values, np.ndarray):
         values = np.fromiter(values, dtype=np.int64)
-    largest = int(values.max(initial=0))
-    if 0 < largest < values.size and values.min() >= 0:  # one pass instead of sorting
+    if not values.size:
+        return np.empty(0, np.int64)
+    smallest, largest = int(values.min()), int(values.max())
+    if smallest == largest:  # as in most strokes and fills
+        found = np.array([largest])
+    elif 0 <= smallest and largest < values.size:  # one pass instead of sorting
         found = np.flatnonzero(np.bincount(values.ravel()))
     else:
         found = np.unique(values)
