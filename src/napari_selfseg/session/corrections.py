@@ -168,7 +168,7 @@ def numbers_in(values: LabelImage | Iterable[int]) -> NDArray[np.int64]:
     smallest, largest = int(values.min()), int(values.max())
     if smallest == largest:  # as in most strokes and fills
         found = np.array([largest])
-    elif 0 <= smallest and largest < values.size:  # one pass instead of sorting
+    elif smallest >= 0 and largest < values.size:  # one pass instead of sorting
         found = np.flatnonzero(np.bincount(values.ravel()))
     else:
         found = np.unique(values)
