@@ -197,3 +197,9 @@ def test_shares_of_an_image_of_many_rows_and_of_painted_numbers():
     labels[2000:] = 2
     labels[0] = 9  # a person painted a number that is no class
     assert area_shares(labels, 3) == pytest.approx((1999 / 2500, 500 / 2500, 0))
+
+
+def test_the_smallest_object_in_pixels():
+    settings = RegionLabelSettings(min_area_um2=100)
+    assert settings.smallest_object(0.5) == 400
+    assert settings.smallest_object() == settings.smallest_object(0.25) == 1600

@@ -282,20 +282,58 @@ def test_a_training_that_fails_says_why_and_leaves_the_labels(qtbot, dock, viewe
     assert dock.training_panel.train_button.isEnabled()
 
 
-def test_a_second_training_gets_new_layers_and_keeps_the_first_ones(qtbot, dock, viewer, runs):
+def test_a_second_training_gets_a_new_layer_and_keeps_the_first_one(qtbot, dock, viewer, runs):
     train(qtbot, dock, runs)
     click(qtbot, dock.result_panel.cards["learned"])
     first = viewer.layers["SelfSeg labels"]
-    first.paint((3, 3), 99)
     train(qtbot, dock, runs)
+    click(qtbot, dock.result_panel.cards["learned"])
     learned = dock.work.layer_of("learned")
     assert learned is not first
-    assert first in viewer.layers
-    assert first.data[3, 3] == 99
-    assert first.visible  # a person had corrected it
-    click(qtbot, dock.result_panel.cards["learned"])
     assert learned.visible
+    assert first in viewer.layers
     assert not first.visible
+
+
+def test_a_second_training_goes_on_with_labels_a_person_has_corrected(qtbot, dock, viewer, runs):
+    train(qtbot, dock, runs)
+    click(qtbot, dock.result_panel.cards["learned"])
+    layer = viewer.layers["SelfSeg labels"]
+    suggested = dock.work.candidates["learned"].settings  # what the next training comes back to
+    dock.work.set_label_settings(suggested.model_copy(update={"min_area": 400}))
+    qtbot.waitUntil(lambda: not dock.work.search.is_finding("learned"), timeout=SECONDS)
+    layer.brush_size = 9
+    layer.paint((20, 20), 99)
+    touched = dock.work.editable("learned").touched()
+    before = layer.data.copy()
+    train(qtbot, dock, runs)
+    assert dock.work.layer_of("learned") is layer
+    assert dock.work.active == "learned"
+    assert layer.visible
+    after = layer.data.copy()
+    predicted = dock.work.candidates["learned"].labels
+    assert np.array_equal((after > 0)[~touched], (predicted > 0)[~touched])
+    assert (after[touched] == 99).all()
+    assert np.array_equal(dock.work.editable("learned").touched(), touched)
+    layer.undo()
+    assert np.array_equal(layer.data, before)
+    layer.redo()
+    assert np.array_equal(layer.data, after)
+
+
+def test_corrected_labels_that_are_not_looked_at_are_gone_on_with_too(qtbot, dock, viewer, runs):
+    train(qtbot, dock, runs)
+    click(qtbot, dock.result_panel.cards["learned"])
+    layer = viewer.layers["SelfSeg labels"]
+    layer.paint((20, 20), 99)
+    click(qtbot, dock.result_panel.cards["threshold"])
+    viewer.layers[THRESHOLD_NAME].paint((30, 30), 98)
+    train(qtbot, dock, runs)
+    assert dock.work.layer_of("learned") is layer
+    assert layer.data[20, 20] == 99
+    assert dock.work.active == "threshold"
+    assert not layer.visible
+    assert viewer.layers[THRESHOLD_NAME].visible
 
 
 @pytest.mark.parametrize("what", ["renamed", "deleted", "image deleted"])

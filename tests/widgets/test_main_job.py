@@ -26,6 +26,7 @@ from napari_selfseg.widgets import background
 from napari_selfseg.widgets.dock import SelfSegDock
 from napari_selfseg.widgets.image_layers import plane_to_world
 from napari_selfseg.widgets.layers import PREVIEW_NAME
+from napari_selfseg.widgets.touched_outline import OUTLINE_NAME
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -553,6 +554,56 @@ def test_undo_while_it_trains_and_a_stroke_when_the_result_arrives(at_work):
     for _ in range(2):  # both strokes, and nothing else
         me.undo()
     assert np.array_equal(layer.data, clean)
+
+
+def test_what_was_touched_is_seen_and_survives_sliders_and_two_trainings(at_work):
+    me = at_work
+    train(me)
+    stop(me)
+    me.click(me.dock.result_panel.cards["learned"])
+    layer, editable = me.labels(), me.dock.work.editable()
+    nucleus = int(layer.data.max()) // 2
+    row, column = (int(c) for c in ndimage.center_of_mass(layer.data == nucleus))
+    me.viewer.layers.selection.active = layer
+    me.key(Qt.Key.Key_2)
+    layer.brush_size, layer.selected_label = 8, nucleus
+    clean = layer.data.copy()
+    me.stroke(row, column, columns=5)  # inside the nucleus: confirms it, and changes little
+    touched = editable.touched()
+    assert (touched & (clean == nucleus)).sum() > 30
+    seen = layer.data.copy()
+    me.wait_until(lambda: OUTLINE_NAME in me.viewer.layers)
+    assert me.viewer.layers.selection.active is layer
+    assert layer.mode == "paint"
+    me.picture("30-touched")
+    handle = me.dock.result_panel.sliders.sliders["threshold"].slider
+    for _ in range(3):
+        me.qtbot.keyClick(handle, Qt.Key.Key_PageUp)
+        me.settled()
+    slid = layer.data.copy()
+    assert not np.array_equal(slid, seen)
+    assert np.array_equal(slid[touched], seen[touched])
+    me.undo()
+    assert np.array_equal(layer.data, seen)
+    me.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    assert np.array_equal(layer.data, slid)
+    train(me)
+    stop(me)
+    assert me.labels() is layer
+    assert layer.visible
+    assert np.array_equal(layer.data[touched], seen[touched])
+    assert np.array_equal(editable.touched(), touched)
+    me.picture("31-trained-again")
+    me.click("Show what I touched")
+    assert OUTLINE_NAME not in me.viewer.layers
+    me.click("Show what I touched")
+    me.wait_until(lambda: OUTLINE_NAME in me.viewer.layers)
+    me.undo()  # sliders and trainings in a row are one step
+    assert np.array_equal(layer.data, seen)
+    me.undo()
+    assert np.array_equal(layer.data, clean)
+    assert not editable.is_touched()
+    me.wait_until(lambda: not me.viewer.layers[OUTLINE_NAME].data.any())
 
 
 def test_another_theme_while_it_trains(at_work):

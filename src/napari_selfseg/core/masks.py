@@ -67,6 +67,18 @@ def fill_holes(mask: Mask, max_hole: int) -> Mask:
     return mask | small[regions] if small.any() else mask
 
 
+def inner_edge(mask: Mask) -> Mask:
+    """Return the pixels of a mask with a 4-neighbour, or the image's edge, outside; (M, N)."""
+    inside = mask.copy()
+    inside[1:] &= mask[:-1]
+    inside[:-1] &= mask[1:]
+    inside[:, 1:] &= mask[:, :-1]
+    inside[:, :-1] &= mask[:, 1:]
+    for border in (inside[:1], inside[-1:], inside[:, :1], inside[:, -1:]):
+        border[...] = False
+    return mask & ~inside
+
+
 def squared_distance(mask: Mask) -> NDArray[np.integer[Any]]:
     """Return the squared distance in px² to the nearest background pixel, exactly.
 

@@ -49,6 +49,10 @@ class RegionLabelSettings(BaseModel):
         description="Blurs the classes first: smoother outlines, fewer specks. 0 is off.",
     )
 
+    def smallest_object(self, um_per_px: float | None = None) -> int:
+        """Return the fewest pixels of an object of one class; None: as for 0.25 µm/px."""
+        return round(self.min_area_um2 / _scale(um_per_px) ** 2)
+
 
 def region_labels(
     maps: NDArray[np.floating[Any]],

@@ -308,7 +308,8 @@ class RegionWork(QObject):
             return
         self._labels["structure"] = objects
         if "structure" in self._shown:
-            self._shown.update("structure", objects)
+            smallest = self.settings.smallest_object(self.tile_view.tile.um_per_px)
+            self._shown.update("structure", objects, smallest)
         if self._wants_structure:
             self._wants_structure = False
             self.take("structure")

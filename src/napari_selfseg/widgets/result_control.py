@@ -15,6 +15,7 @@ from napari_selfseg.widgets.nucleus_click import NucleusClick
 from napari_selfseg.widgets.result_panel import PICTURE, ResultPanel
 from napari_selfseg.widgets.thumbnails import middle, outlines_picture
 from napari_selfseg.widgets.tile_work import TileWork
+from napari_selfseg.widgets.touched_outline import TouchedOutline
 
 ALIKE = 0.01  # smaller differences of the score mean nothing
 CLICK_RADIUS_UM, CLICK_RADIUS_PX = 1.0, 4.0  # of the disk around a click, well inside a nucleus
@@ -44,6 +45,9 @@ class ResultControl(QObject):
         self._is_learning = False
         self._pictures: dict[Source, tuple[Candidate, QPixmap]] = {}
         self._maps_shown: tuple[Any, ChannelChoice] | None = None
+        self.outline = TouchedOutline(viewer, owner)
+        self.outline.deleted.connect(lambda: panel.show_touched(False))
+        panel.touched_wanted.connect(self.outline.show)
         self.nucleus_click = NucleusClick(viewer, self)
         self.nucleus_click.clicked.connect(self._choose_by_click)
         self.nucleus_click.cancelled.connect(lambda: panel.set_picking(False))
@@ -85,6 +89,7 @@ class ResultControl(QObject):
 
     def _refresh(self) -> None:
         work, panel = self.work, self._panel
+        self.outline.follow(None if work is None else work.editable())
         if work is None:
             panel.show_nothing()
             self.shown.emit()

@@ -60,7 +60,7 @@ class TileWork(QObject):
         self._data = id(tile_view.layer.data)
         self._shown = ShownLabels(viewer, self.layers)
         self._wanted: Source | None = None
-        self._was_correcting = False
+        self._in_hand: Source | None = None  # when the last training ended
         self.search.arrived.connect(self._on_arrived)
         self.search.map_labelled.connect(self._add_extra)
         self.search.glimpsed.connect(self._show_glimpse)
@@ -119,7 +119,10 @@ class TileWork(QObject):
         edited: NDArray[Any] | None = None,
         is_own_run: bool = True,
     ) -> None:
-        """Show what a training has found, in new layers.
+        """Show what a training has found.
+
+        In a new layer; but learned labels that a person has touched get the new prediction by one
+        step that can be undone, which leaves the touched pixels alone.
 
         Parameters
         ----------
@@ -127,14 +130,14 @@ class TileWork(QObject):
         label_settings : LabelSettings, optional
             Of a stored run; without them the suggestion is taken.
         edited : ndarray of integers, shape (M, N), optional
-            Labels of a stored run; where they differ from the prediction they are kept.
+            Labels of a stored run, for a new layer; where they differ from the prediction they
+            are kept.
         is_own_run : bool
             False if only the model was learned elsewhere: there is no run to be stored then.
         """
         self.is_own_run = is_own_run
-        self._was_correcting = self._shown.is_touched(self.active)
-        self._shown.retire("learned")
-        if self.active == "learned":
+        self._in_hand = self.active
+        if self.active == "learned" and (edited is not None or not self._is_corrected):
             self.active = None
         self.search.take_result(result, label_settings, partial(self._show_result, edited))
 
@@ -249,7 +252,7 @@ class TileWork(QObject):
 
     def _on_arrived(self, source: Source) -> None:
         if source in self._shown:
-            self._shown.update(source, self.candidates[source].labels)
+            self._update(source)
             if source == "learned":
                 self._show_confidence()
         if self._wanted == source:
@@ -268,16 +271,22 @@ class TileWork(QObject):
         self.layers.remove_preview()
         self._show_confidence()
         self.show_doubt(self.shows_doubt)  # of the new maps, if it was looked at
-        show_learned = edited is not None or self.search.recommended == "learned"
+        goes_on = edited is None and self._is_corrected
+        in_hand = self._shown.is_touched(self._in_hand) and self._in_hand
+        if not goes_on:
+            self._shown.retire("learned")
         self._make_layer("learned")
         if edited is not None:
             self._shown.put_back("learned", edited)
-        if self._was_correcting:
+        recommended = "learned" if edited is not None else self.search.recommended
+        if goes_on and in_hand == "learned":
+            self._show("learned")
+        elif in_hand:
             # a person is working on it: the learned labels wait beside it
             self.layer_of("learned").visible = False
             self.changed.emit()
         else:
-            self._show("learned" if show_learned else "threshold")
+            self._show(recommended)
 
     def _show(self, source: Source) -> None:
         if self.layer_of(source) is None:
@@ -288,10 +297,19 @@ class TileWork(QObject):
 
     def _make_layer(self, source: Source) -> None:
         candidate = self.candidates[source]
-        if source in self._shown:  # deleted by the user, wanted again
-            self._shown.update(source, candidate.labels)
+        if source in self._shown:  # corrected, or deleted by the user and wanted again
+            self._update(source)
         else:
             self._shown.add(source, candidate.labels, candidate.name)
+
+    @property
+    def _is_corrected(self) -> bool:
+        """Whether a person has touched the learned labels."""
+        return self._shown.is_touched("learned")
+
+    def _update(self, source: Source) -> None:
+        candidate = self.candidates[source]
+        self._shown.update(source, candidate.labels, candidate.settings.min_area)
 
     def _show_confidence(self) -> None:
         confidence = self.candidates["learned"].confidence
