@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
-from skimage.draw import disk, ellipse
+from skimage.draw import disk, ellipse, polygon
 
 from napari_selfseg.core.drawn_line import along, enclosed
 from napari_selfseg.core.editing import (
@@ -354,6 +354,28 @@ def test_an_outline_outside_the_image_encloses_nothing():
     (rows, columns), mask = enclosed(np.array([[-9.0, -9], [-9, 60], [60, 60], [60, -9]]), (40, 40))
     assert (rows, columns) == (slice(0, 40), slice(0, 40))
     assert mask.all()
+
+
+@given(seed=st.integers(0, 10_000))
+def test_an_outline_encloses_what_scikit_image_says(seed):
+    rng = np.random.default_rng(seed)
+    angle = (np.arange(12) + rng.uniform(-0.4, 0.4, 12)) * 2 * np.pi / 12
+    angle = angle[:: rng.choice([1, -1])]
+    radius = rng.uniform(5, 40, 12)
+    points = np.stack([30 + radius * np.sin(angle), 35 + radius * np.cos(angle)], axis=1)
+    expected = np.zeros((60, 70), bool)
+    expected[polygon(points[:, 0], points[:, 1], expected.shape)] = True
+    expected[tuple(along(np.concatenate([points, points[:1]]), expected.shape).T)] = True
+    (rows, columns), mask = enclosed(points, expected.shape)
+    assert np.array_equal(mask, expected[rows, columns])
+    assert mask.sum() == expected.sum()
+
+
+def test_what_is_gone_around_twice_is_inside():
+    turns = np.linspace(0, 4 * np.pi, 100)
+    points = np.stack([30 + 20 * np.sin(turns), 30 + 20 * np.cos(turns)], axis=1)
+    _, mask = enclosed(points, (60, 60))
+    assert mask.sum() == pytest.approx(np.pi * 20.5**2, rel=0.03)
 
 
 def test_what_is_locked_at_a_place():

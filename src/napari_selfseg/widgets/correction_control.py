@@ -30,15 +30,16 @@ class CorrectionControl(QObject):
     def __init__(self, viewer: Any, panel: CorrectionPanel, owner: QWidget) -> None:
         super().__init__(owner)
         self._panel = panel
-        self._layers = unwrapped(viewer).layers
+        self._viewer = unwrapped(viewer)
         self._work: TileWork | RegionWork | None = None
         self.tools = LabelTools(viewer, self)
         self.help = ToolsHelp(owner)
         panel.tools.pressed.connect(self.tools.press)
         self.tools.told.connect(panel.tools.message.tell)
+        self.tools.told.connect(self._tell_beside)
         self.tools.taken_up.connect(panel.tools.show_taken_up)
         self.tools.help_wanted.connect(self.help.toggle)
-        self._layers.events.removed.connect(self._refresh)
+        self._viewer.layers.events.removed.connect(self._refresh)
 
     def show_work(self, work: TileWork | RegionWork | None) -> None:
         """Correct what is shown now; to be called whenever that may have changed."""
@@ -47,9 +48,14 @@ class CorrectionControl(QObject):
 
     def close(self) -> None:
         """Take the keys back."""
-        self._layers.events.removed.disconnect(self._refresh)
+        self._viewer.layers.events.removed.disconnect(self._refresh)
         self.tools.close()
         self.help.close()
+
+    def _tell_beside(self, sentence: str, tone: str) -> None:
+        """Tell a problem below the canvas, too: the dock may be scrolled away."""
+        if tone == "problem":
+            self._viewer.status = sentence
 
     def _refresh(self, _event: Any = None) -> None:
         work = self._work

@@ -28,6 +28,7 @@ class CorrectionPanel(QWidget):
         self._column.setSpacing(8)
         self.add(self.note)
         self.add(self.tools)
+        self.show_state(has_labels=False, has_regions=False)
 
     def add(self, part: QWidget) -> None:
         """Append a part."""
@@ -36,4 +37,4 @@ class CorrectionPanel(QWidget):
     def show_state(self, has_labels: bool, has_regions: bool) -> None:
         """Say what there is to correct."""
         self.note.tell("" if has_labels else ONLY_OBJECTS if has_regions else NOTHING_YET)
-        self.tools.set_available(has_labels)
+        self.tools.setVisible(has_labels)

@@ -66,14 +66,15 @@ def stylesheet(theme_name: str) -> str:
     QPushButton[role="tool"]:hover {{ border: 1px solid {BLUE_LIT}; }}
     QPushButton[role="tool"]:checked {{ background: {BLUE}; border: 1px solid {BLUE};
         color: white; }}
-    QPushButton[role="tool"]:disabled, QPushButton[role="quiet"]:disabled {{ color: {edge}; }}
+    QPushButton[role="tool"]:disabled, QPushButton[role="quiet"]:disabled {{ color: {edge};
+        border: none; }}
     QPushButton[role="quiet"] {{ background: transparent; padding: 2px 4px; text-align: left;
         color: {TONES["hint"][0 if is_dark else 1]}; }}
     QPushButton[role="quiet"]:hover {{ color: {theme.text.as_hex()}; }}
     QLabel[role="key"] {{ color: {TONES["hint"][0 if is_dark else 1]}; font-size: 10px;
         background: transparent; }}
-    QPushButton:checked QLabel[role="key"] {{ color: white; }}
-    QPushButton:disabled QLabel[role="key"] {{ color: {edge}; }}
+    QLabel[role="key"][on="true"] {{ color: white; }}
+    QLabel[role="key"]:disabled {{ color: {edge}; }}
     QLabel[role="keycap"] {{ background: {panel}; border: 1px solid {edge};
         border-radius: 3px; padding: 0px 5px; }}
     QPushButton[role="fold"] {{ background: transparent; text-align: left; padding: 3px 0px; }}

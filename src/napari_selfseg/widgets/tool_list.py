@@ -67,9 +67,7 @@ TOOLS = (
     Tool(
         "clear", "Clear area", "W", "outline", "Draw around an area to make all of it background."
     ),
-    Tool(
-        "next", "Next number", "Shift-M", "now", "Take a number for the brush that no object has."
-    ),
+    Tool("next", "Next label", "Shift-M", "now", "Give the brush a number that no object has."),
     Tool(
         "unlock", "Unlock", "U", "click", "Let predictions change the object under the mouse again."
     ),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_selfseg.widgets.style import Sentence
 from napari_selfseg.widgets.tool_list import TOOLS
 
-WIDTH = 440  # px
+WIDTH = 600  # px
 WHERE = (
     "The keys work while the SelfSeg labels layer is the active one. Every action is one step: "
     "Ctrl + Z takes it back, Ctrl + Shift + Z does it again."
@@ -45,14 +46,8 @@ class ToolsHelp(QDialog):
             )
             key.setProperty("role", "keycap")
             for column, label in enumerate((key, name, does)):
-                grid.addWidget(
-                    label,
-                    i,
-                    column,
-                    Qt.AlignmentFlag.AlignTop
-                    if column
-                    else Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft,
-                )
+                grid.addWidget(label, i, column)
+            grid.setAlignment(key, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
             self.rows[tool.name] = name, key, does
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 12, 14, 12)
@@ -60,12 +55,16 @@ class ToolsHelp(QDialog):
         column.addLayout(grid)
         column.addWidget(Sentence(WHERE))
         column.addWidget(Sentence(NAPARIS))
-        self.resize(WIDTH, self.sizeHint().height())
 
     def show_keys(self, left_out: Collection[str]) -> None:
         """Show the keys, but not those that do something else here."""
         for tool in TOOLS:
             self.rows[tool.name][1].setText(tool.key_said if tool.key not in left_out else "taken")
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Become as high as the sentences need; known once the style is."""
+        self.resize(WIDTH, self.layout().heightForWidth(WIDTH))
+        super().showEvent(event)
 
     def toggle(self) -> None:
         """Show the list, or hide it."""

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_selfseg.widgets.style import Sentence, with_role
 from napari_selfseg.widgets.tool_list import TOOLS, Tool
@@ -30,6 +37,8 @@ class ToolButton(QPushButton):
         row.setContentsMargins(4, 0, 5, 0)
         row.addStretch()
         row.addWidget(self.key)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # all as wide
+        self.toggled.connect(self._colour_key)
         self.show_key(True)
 
     def show_key(self, is_ours: bool) -> None:
@@ -38,11 +47,10 @@ class ToolButton(QPushButton):
         said = f"Key: {self._tool.key_said}" if is_ours else f"{self._tool.key_said} is taken here"
         self.setToolTip(f"{self._tool.does}\n{said}.")
 
-    def sizeHint(self) -> Any:
-        """Return room for the name and the key side by side."""
-        hint = super().sizeHint()
-        hint.setWidth(hint.width() + self.key.sizeHint().width() + 6)
-        return hint
+    def _colour_key(self, is_on: bool) -> None:
+        self.key.setProperty("on", is_on)
+        self.key.style().unpolish(self.key)
+        self.key.style().polish(self.key)
 
 
 class ToolsPanel(QWidget):
@@ -69,12 +77,6 @@ class ToolsPanel(QWidget):
             self.buttons[tool.name] = button
         self.message = Sentence()
         self._lay_out()
-        self.set_available(False)
-
-    def set_available(self, on: bool) -> None:
-        """Say whether there are labels to correct."""
-        for name, button in self.buttons.items():
-            button.setEnabled(on or name == "help")
 
     def show_taken_up(self, name: str) -> None:
         """Show which tool is on; empty for none."""
@@ -94,13 +96,10 @@ class ToolsPanel(QWidget):
             grid.addWidget(self.buttons[tool.name], *divmod(i, IN_A_ROW))
         for i in range(IN_A_ROW):
             grid.setColumnStretch(i, 1)
-        links = QHBoxLayout()
-        links.addWidget(self.buttons["unlock_all"])
-        links.addStretch()
-        links.addWidget(self.buttons["help"])
+        for column, name in ((0, "unlock_all"), (IN_A_ROW - 1, "help")):
+            grid.addWidget(self.buttons[name], len(tools) // IN_A_ROW, column)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
         column.addLayout(grid)
-        column.addLayout(links)
         column.addWidget(self.message)
