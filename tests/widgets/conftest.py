@@ -29,6 +29,7 @@ class Drag:
 
     def hover(self, at):
         """Move there without a button."""
+        self._viewer.mouse_over_canvas = True  # as when a real mouse enters
         self._at = at
         self._send(QEvent.Type.MouseMove, Qt.MouseButton.NoButton)
 

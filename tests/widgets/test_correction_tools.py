@@ -444,6 +444,15 @@ def test_a_tool_and_the_nucleus_click_put_each_other_down(me):
     assert me.labels().mode == "paint"
 
 
+def test_a_key_without_the_mouse_over_the_image_does_nothing(me):
+    before = me.labels().data.copy()
+    hover(me, 200, 200)
+    me.viewer.mouse_over_canvas = False  # as when it leaves
+    press(me, "delete")
+    assert "Move the mouse over an object" in said(me)
+    assert np.array_equal(me.labels().data, before)
+
+
 def test_hidden_labels_are_not_corrected(me):
     me.labels().visible = False
     before = me.labels().data.copy()

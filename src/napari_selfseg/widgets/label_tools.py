@@ -110,7 +110,9 @@ class LabelTools(QObject):
     # ---- what is asked
 
     def _on_key(self, tool: Tool, layer: Labels) -> None:
-        if tool.gesture == "click":
+        if tool.gesture == "click" and not self._viewer.mouse_over_canvas:
+            self.told.emit(f"Move the mouse over an object, then press {tool.key_said}.", "problem")
+        elif tool.gesture == "click":
             self._act(tool, layer, np.atleast_2d(self._viewer.cursor.position))
         elif tool.stays_on:
             self._take_up(tool, layer)
