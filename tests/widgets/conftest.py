@@ -27,6 +27,12 @@ class Drag:
         """The middle of the canvas, in px of the screen."""
         return QPoint(self.native.width() // 2, self.native.height() // 2)
 
+    def hover(self, at):
+        """Move there without a button."""
+        self._viewer.mouse_over_canvas = True  # as when a real mouse enters
+        self._at = at
+        self._send(QEvent.Type.MouseMove, Qt.MouseButton.NoButton)
+
     def press(self, at=None):
         self._at = at or self.middle
         self._send(QEvent.Type.MouseMove, Qt.MouseButton.NoButton)

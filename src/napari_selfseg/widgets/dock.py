@@ -1,4 +1,4 @@
-"""The SelfSeg dock: tile, learn, result, save."""
+"""The SelfSeg dock: tile, learn, result, correct, save."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from napari_selfseg.session.reopened import (
 from napari_selfseg.session.store import StoredRegions, StoredRun
 from napari_selfseg.session.warmup import DeviceReport, preset_seconds, warm_up
 from napari_selfseg.widgets.background import run_once, stop_on_close
+from napari_selfseg.widgets.correction_control import CorrectionControl
+from napari_selfseg.widgets.correction_panel import CorrectionPanel
 from napari_selfseg.widgets.export_panel import ExportPanel
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import draw_safely_after_removals, prepare_labels
@@ -62,8 +64,11 @@ class SelfSegDock(QWidget):
         self.tile_panel = TilePanel(self._viewer)
         self.training_panel = TrainingPanel(self._viewer)
         self.result_panel, self.region_panel = ResultPanel(), RegionPanel()
-        self.export_panel = ExportPanel()
+        self.correction_panel, self.export_panel = CorrectionPanel(), ExportPanel()
         self.training = TrainingControl(self._viewer, self.training_panel, self)
+        self.corrections = CorrectionControl(self._viewer, self.correction_panel, self)
+        for panel in (self.result_panel, self.region_panel):  # before they put a tool aside
+            panel.click_wanted.connect(self.corrections.tools.put_down)
         self.results = ResultControl(self._viewer, self.result_panel, self)
         self.region_results = RegionControl(self._viewer, self.region_panel, self)
         self.storing = Storing(self.export_panel, self)
@@ -146,16 +151,20 @@ class SelfSegDock(QWidget):
     def _on_mode(self, mode: str) -> None:
         self.result_panel.setVisible(mode == "objects")
         self.region_panel.setVisible(mode == "regions")
-        self.results.nucleus_click.stop()
-        self.region_results.structure_click.stop()
-        for panel in (self.result_panel, self.region_panel):
-            panel.set_picking(False)
+        self._stop_picking()
         if self.work is not None and self.in_mode.show_again():
             (self.work.regions if mode == "objects" else self.work).hide()
         self._on_shown()
         self._show_seconds()
 
+    def _stop_picking(self) -> None:
+        self.results.nucleus_click.stop()
+        self.region_results.structure_click.stop()
+        for panel in (self.result_panel, self.region_panel):
+            panel.set_picking(False)
+
     def _on_shown(self) -> None:
+        self.corrections.show_work(self.in_mode)
         self.storing.show_work(self.in_mode)
         if self._scroll_to_result and self.in_mode is not None and self.in_mode.is_shown:
             self._scroll_to_result = False
@@ -240,14 +249,15 @@ class SelfSegDock(QWidget):
     # ---- inside
 
     def _lay_out(self) -> None:
-        names = ("Tile", "Learn", "Result", "Save")
+        names = ("Tile", "Learn", "Result", "Correct", "Save")
         found = QWidget()
         modes = QVBoxLayout(found)
         modes.setContentsMargins(0, 0, 0, 0)
         modes.addWidget(self.result_panel)
         modes.addWidget(self.region_panel)
         self.region_panel.hide()
-        panels = (self.tile_panel, self.training_panel, found, self.export_panel)
+        above = (self.tile_panel, self.training_panel, found)
+        panels = (*above, self.correction_panel, self.export_panel)
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(8, 8, 8, 8)
@@ -258,9 +268,8 @@ class SelfSegDock(QWidget):
             section.add(panel)
             column.addWidget(section)
             sections.append(section)
-        self.tile_section, self.training_section, self.result_section, self.export_section = (
-            sections
-        )
+        self.tile_section, self.training_section, self.result_section = sections[:3]
+        self.correction_section, self.export_section = sections[3:]
         column.addStretch()
         column.addWidget(Sentence(NOTICE))
         self.scroll = QScrollArea()
@@ -284,6 +293,7 @@ class SelfSegDock(QWidget):
         self.training.ended.connect(lambda: self._set_running(False))
         self.results.shown.connect(self._on_shown)
         self.region_results.shown.connect(self._on_shown)
+        self.corrections.tools.mouse_wanted.connect(self._stop_picking)
         self.storing.opened.connect(self._reopen)
         self._viewer.events.theme.connect(self._take_theme)
 
@@ -293,5 +303,6 @@ class SelfSegDock(QWidget):
 
     def _close_down(self) -> None:
         self.training.abandon()
+        self.corrections.close()
         self.results.nucleus_click.stop()
         self.region_results.structure_click.stop()

@@ -25,7 +25,7 @@ from napari_selfseg.widgets.provenance_fold import ProvenanceFold
 from napari_selfseg.widgets.style import Sentence, with_role
 from napari_selfseg.widgets.thumbnails import MapChooser
 
-CORRECT = "Correct them with napari's paint, erase and fill tools, top left. Ctrl+Z undoes."
+CORRECT = "Correct them below, or with napari's own tools, top left. Ctrl+Z undoes."
 PICTURE = QSize(154, 96)
 
 

@@ -61,6 +61,22 @@ def stylesheet(theme_name: str) -> str:
     QPushButton[role="choice"]:disabled {{ border: 1px solid {edge}; }}
     QPushButton[role="choice"]:checked:disabled {{ border: 2px solid {edge}; }}
     QPushButton[role="toggle"]:checked {{ background: {BLUE}; color: white; }}
+    QPushButton[role="tool"] {{ background: {panel}; border: 1px solid {edge};
+        border-radius: 4px; padding: 4px 6px; text-align: left; }}
+    QPushButton[role="tool"]:hover {{ border: 1px solid {BLUE_LIT}; }}
+    QPushButton[role="tool"]:checked {{ background: {BLUE}; border: 1px solid {BLUE};
+        color: white; }}
+    QPushButton[role="tool"]:disabled, QPushButton[role="quiet"]:disabled {{ color: {edge};
+        border: none; }}
+    QPushButton[role="quiet"] {{ background: transparent; padding: 2px 4px; text-align: left;
+        color: {TONES["hint"][0 if is_dark else 1]}; }}
+    QPushButton[role="quiet"]:hover {{ color: {theme.text.as_hex()}; }}
+    QLabel[role="key"] {{ color: {TONES["hint"][0 if is_dark else 1]}; font-size: 10px;
+        background: transparent; }}
+    QLabel[role="key"][on="true"] {{ color: white; }}
+    QLabel[role="key"]:disabled {{ color: {edge}; }}
+    QLabel[role="keycap"] {{ background: {panel}; border: 1px solid {edge};
+        border-radius: 3px; padding: 0px 5px; }}
     QPushButton[role="fold"] {{ background: transparent; text-align: left; padding: 3px 0px; }}
     QPushButton[role="fold"]:hover {{ color: {BLUE_LIT}; }}
     QDoubleSpinBox[role="value"] {{ min-width: 34px; max-width: 42px; padding: 1px 4px; }}
