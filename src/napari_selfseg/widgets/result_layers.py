@@ -247,17 +247,26 @@ class ResultLayers:
 
 @contextmanager
 def kept_focus(viewer: Any) -> Iterator[None]:
-    """Keep the selected layers and the active one with its tool while layers are added."""
+    """Keep the selected layers and the active one with its tool while layers are added.
+
+    Nobody is told that another layer was active for a moment: whoever draws would be interrupted.
+    """
     selection = viewer.layers.selection
     active, selected = selection.active, set(selection)
     mode = getattr(active, "mode", None)
-    yield
-    if active not in viewer.layers:
+    if active is None:
+        yield
         return
-    selection.active = active
-    selection.update(selected & set(viewer.layers))
-    selection.active = active
-    if mode is not None and active.mode != mode:
+    with selection.events.active.blocker():
+        yield
+        is_there = active in viewer.layers
+        if is_there:
+            selection.active = active
+            selection.update(selected & set(viewer.layers))
+            selection.active = active
+    if not is_there:
+        selection.events.active(value=selection.active)
+    elif mode is not None and active.mode != mode:
         active.mode = mode
 
 
