@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from napari_selfseg.core.doubtful import Places
 from napari_selfseg.core.editing import Edit
 from napari_selfseg.core.object_table import ObjectTable, object_table
 from napari_selfseg.core.outcomes import outcomes_of
-from napari_selfseg.session.review import Item, Review
-from napari_selfseg.session.review_findings import Findings
+from napari_selfseg.session.review import Item, Review, begin
+from napari_selfseg.session.review_findings import Evidence, Findings, look_through, survivors
 
 CLEAR = 3  # px; background closer to an object may still become part of it
 
@@ -43,6 +44,37 @@ def rejecting(item: Item, labels: LabelImage) -> Edit | None:
     part = labels[where]
     mask = part == item.unit.number
     return Edit(*where, mask, np.zeros_like(part)) if mask.any() else None
+
+
+def followed(
+    review: Review,
+    findings: Findings,
+    labels: LabelImage,
+    touched: Mask,
+    evidence: Evidence,
+) -> tuple[Review, Findings]:
+    """Return a review, and what it is about, as they are after the labels have changed.
+
+    By a person, see `noticed`, or because there is another prediction, see `Review.renewed`.
+
+    Parameters
+    ----------
+    review : Review
+    findings : Findings
+    labels : ndarray of integers, shape (M, N)
+        As they are now.
+    touched : ndarray of bool, shape (M, N)
+        What a person changed or accepted.
+    evidence : Evidence
+        What the labels are made of now.
+    """
+    if not is_another_prediction(findings, labels, touched):
+        return noticed(review, findings, labels, touched), findings
+    if not review.decisions:
+        now = look_through(labels, evidence, touched)
+        return replace(begin(now.units, review.seed), seconds=review.seconds), now
+    now = look_through(labels, evidence, touched, findings.places)
+    return review.renewed(now.units, survivors(review, findings, now)), now
 
 
 def is_another_prediction(findings: Findings, labels: LabelImage, touched: Mask) -> bool:

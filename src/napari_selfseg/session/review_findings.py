@@ -106,14 +106,20 @@ def look_through(
     cut = table.is_cut
     units = [
         _unit(
-            "object", int(table.number[k]), table.centre[k], table.box[k], objects, k, bool(cut[k])
+            "object",
+            int(table.number[k]),
+            table.centre[k],
+            table.box[k],
+            objects,
+            int(k),
+            bool(cut[k]),
         )
         for k in np.flatnonzero(~known_objects)
     ]
     boxes = places.box
     middles = (boxes[:, :2] + boxes[:, 2:] - 1) / 2
     units += [
-        _unit("region", int(k), middles[k], boxes[k], missed, k)
+        _unit("region", int(k), middles[k], boxes[k], missed, int(k))
         for k in np.flatnonzero(~known_places)
     ]
     found = Findings(labels, places, tuple(units))
