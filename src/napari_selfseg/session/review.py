@@ -20,7 +20,7 @@ Verdict = Literal["accepted", "rejected", "fixed"]
 Stage = tuple[int, int, int]
 
 DOUBTFUL_IN_A_ROW = 3
-RANDOM_KINDS: tuple[Kind, ...] = ("object", "object", "region")
+RANDOM_KINDS: tuple[Kind, ...] = ("object", "region", "object")
 """What is drawn at random in turn; a place tells more at a time than an object."""
 
 

@@ -55,7 +55,8 @@ def followed(
 ) -> tuple[Review, Findings]:
     """Return a review, and what it is about, as they are after the labels have changed.
 
-    By a person, see `noticed`, or because there is another prediction, see `Review.renewed`.
+    By a person, see `noticed`, or because there is another prediction, see `Review.renewed`. A
+    review without decisions, and one of labels of another size, begins anew.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def followed(
     """
     if not is_another_prediction(findings, labels, touched):
         return noticed(review, findings, labels, touched), findings
-    if not review.decisions:
+    if not review.decisions or labels.shape != findings.labels.shape:
         now = look_through(labels, evidence, touched)
         return replace(begin(now.units, review.seed), seconds=review.seconds), now
     now = look_through(labels, evidence, touched, findings.places)

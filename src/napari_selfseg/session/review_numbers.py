@@ -22,7 +22,7 @@ from napari_selfseg.session.review import RANDOM_KINDS, Review
 from napari_selfseg.session.review_findings import Findings
 
 COUNT, AREA, POSITIVE, SHARE, ERROR = range(5)
-MORE_THAN_SEEN = 1.5  # times the most missing objects seen at a place may be at one not seen
+MORE_THAN_SEEN = 2.0  # times the most missing objects seen at a place may be at one not seen
 GOAL = 0.03  # of the count, to either side
 DRAWS_FOR_A_GUESS = 500  # of the limits while it is sought how many more are to be checked
 UM2_PER_MM2 = 1e6
@@ -263,7 +263,7 @@ class _Found:
 
     def n_more(self, review: Review, goal: float) -> int | None:
         """Return about how many more items have to be checked until the count is known."""
-        if not (self.objects.n or self.objects.size == 0):
+        if any(stratum.size and not stratum.n for stratum in (self.objects, self.places)):
             return None
         row = review.doubtful_in_a_row
         left = sum(item.id not in review.decisions for item in review.items)

@@ -146,7 +146,7 @@ def advice(numbers: Numbers) -> tuple[str, str]:
         else ""
     )
     if numbers.n_more is None:
-        return "None of the objects drawn at random was checked here yet." + skipped, "hint"
+        return "Too few of those drawn at random were checked here to say more." + skipped, "hint"
     if numbers.n_more == 0:
         return f"The count is known to {goal}." + skipped, "good"
     return f"About {numbers.n_more:,} more to check for {goal} of the count." + skipped, "hint"

@@ -98,7 +98,7 @@ class ReviewPanel(QWidget):
         """Show where a review stands."""
         n, total = review.n_decided, len(review.items)
         self.introduction.tell("" if is_going_on else _so_far(review))
-        self.start_button.setVisible(not is_going_on)
+        self.start_button.setVisible(not is_going_on and n < total)
         self.start_button.setEnabled(not problem)
         self.start_button.setText("Go on with the review")
         self._going_on.setVisible(is_going_on)
