@@ -178,6 +178,7 @@ class _Found:
     places: Drawn
     n_objects: int
     mean: Values  # (5,) of a predicted object
+    part: float  # of the objects to be reviewed lie in the domain
 
     @classmethod
     def of(
@@ -234,6 +235,7 @@ class _Found:
             places=_drawn(at_place, ~sure_places, drawn_places, at_place),
             n_objects=int((in_objects & queued["object"]).sum()),
             mean=mean,
+            part=float((in_objects & queued["object"]).sum() / max(queued["object"].sum(), 1)),
         )
 
     def interval(
@@ -271,9 +273,10 @@ class _Found:
         of_objects = RANDOM_KINDS.count("object") / len(RANDOM_KINDS)
 
         def enough(more: int) -> bool:
-            n_objects = self.objects.n + round(more * of_objects)
-            n_places = self.places.n + round(more * (1 - of_objects))
-            rest = max(self.objects.size - row * more, 0)
+            here = more * self.part
+            n_objects = self.objects.n + round(here * of_objects)
+            n_places = self.places.n + round(here * (1 - of_objects))
+            rest = max(self.objects.size - round(row * here), 0)
             objects = self.objects.projected(n_objects, rest)
             places = self.places.projected(n_places)
             gone = (self.objects.size - rest) * _mean(self.objects)

@@ -201,6 +201,8 @@ class ReviewWork(QObject):
         if editable is not self._heard:
             if self._heard is not None:
                 self._heard.edited.disconnect(self.look_soon)
+                if self._heard.layer not in editable.former:  # the labels of another training
+                    self.review = self._findings = None
             self._heard = editable
             editable.edited.connect(self.look_soon)
 
