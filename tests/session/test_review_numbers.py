@@ -173,7 +173,7 @@ def test_counted_but_not_drawn_objects_count():
     numbers = numbers_of(review, findings, findings.labels, Surroundings())
     n_places = sum(unit.kind == "region" for unit in findings.units)
     assert numbers.count.corrected.estimate == 36 + 2 * n_places
-    assert numbers.density.unit == "per megapixel"
+    assert numbers.density.unit == "/ megapixel"
 
 
 def test_a_trimmed_object_is_a_small_error():

@@ -149,7 +149,7 @@ def numbers_of(
         count=count,
         density=number(
             "Density",
-            "per megapixel" if scale is None else "per mm²",
+            "/ megapixel" if scale is None else "/ mm²",
             lambda t: t[:, SHARE] / size if size else np.full(len(t), np.nan),
         ),
         area_fraction=number(

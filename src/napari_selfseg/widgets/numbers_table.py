@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -94,6 +95,7 @@ class NumbersTable(QWidget):
         for row, line in enumerate(numbers.lines, start=1):
             name = QLabel(f"{line.name} <small>{line.unit}</small>")
             name.setToolTip(TIP)
+            name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
             cells = QLabel(), QLabel()
             cells[0].setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             self._grid.addWidget(name, row, 0)
@@ -103,7 +105,7 @@ class NumbersTable(QWidget):
 
     def _lay_out(self) -> None:
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(10)
+        self._grid.setHorizontalSpacing(6)
         self._grid.setVerticalSpacing(3)
         self._grid.setColumnStretch(0, 1)
         self._table = QWidget()
@@ -126,7 +128,7 @@ def with_limits(number: Number) -> str:
     if isnan(made.estimate):
         return "—"
     limits = f"{in_words(made.low)}–{in_words(made.high)}"
-    return f"<b>{in_words(made.estimate)}</b> ({limits})"
+    return f"<b>{in_words(made.estimate)}</b> <small>({limits})</small>"
 
 
 def in_words(value: float) -> str:
