@@ -176,6 +176,7 @@ class _Found:
     raw: Values  # (5,)
     objects: Drawn
     places: Drawn
+    most_missing: float  # at any place
     n_objects: int
     mean: Values  # (5,) of a predicted object
     part: float  # of the objects to be reviewed lie in the domain
@@ -197,13 +198,13 @@ class _Found:
         places = findings.places
         at_place = np.zeros((len(places), 5))
         np.add.at(at_place, places.of(after.centre[outcomes.added]), now[outcomes.added])
-        in_objects = _lie_in(before.centre, within)
-        in_places = _lie_in(_middles(places.box), within)
-        sure_objects, drawn_objects = ~in_objects, np.zeros(len(before), bool)
-        sure_places, drawn_places = ~in_places, np.zeros(len(places), bool)
-        queued = {"object": np.zeros(len(before), bool), "region": np.zeros(len(places), bool)}
-        sure = {"object": sure_objects, "region": sure_places}
-        drawn = {"object": drawn_objects, "region": drawn_places}
+        inside = {
+            "object": _lie_in(before.centre, within),
+            "region": _lie_in(_middles(places.box), within),
+        }
+        queued, sure, drawn = (
+            {kind: np.zeros(len(mask), bool) for kind, mask in inside.items()} for _ in range(3)
+        )
         by_doubt, *n_drawn = review.stage
         n_of = dict(zip(("object", "region"), n_drawn, strict=True))
         for item in review.items:
@@ -222,20 +223,22 @@ class _Found:
                 sure[kind][place] = True
             elif item.turn < n_of[kind]:
                 drawn[kind][place] = True
-        for kind in ("object", "region"):
-            sure[kind] |= ~queued[kind]
-            drawn[kind] &= ~sure[kind]
-        kept = was[in_objects].sum(axis=0)
-        known = kept + change[in_objects & sure_objects].sum(axis=0)
-        known += at_place[in_places & sure_places].sum(axis=0)
+        kept = was[inside["object"]].sum(axis=0)
+        known, strata = kept.copy(), []
+        for kind, found in (("object", change), ("region", at_place)):
+            is_sure = sure[kind] | ~queued[kind]
+            known += found[inside[kind] & is_sure].sum(axis=0)
+            strata.append(_drawn(found, inside[kind] & ~is_sure, drawn[kind]))
+        n_objects = int((inside["object"] & queued["object"]).sum())
         return cls(
             known=known,
-            raw=kept + change[in_objects].sum(axis=0) + _added(outcomes, now, within),
-            objects=_drawn(change, ~sure_objects, drawn_objects),
-            places=_drawn(at_place, ~sure_places, drawn_places, at_place),
-            n_objects=int((in_objects & queued["object"]).sum()),
+            raw=kept + change[inside["object"]].sum(axis=0) + _added(outcomes, now, within),
+            objects=strata[0],
+            places=strata[1],
+            most_missing=float(at_place[:, COUNT].max(initial=0)),
+            n_objects=n_objects,
             mean=mean,
-            part=float((in_objects & queued["object"]).sum() / max(queued["object"].sum(), 1)),
+            part=n_objects / max(int(queued["object"].sum()), 1),
         )
 
     def interval(
@@ -251,7 +254,7 @@ class _Found:
         one = np.array([1.0, self.mean[AREA], 0.0, self.mean[SHARE], 0.0])
         is_positive = np.array([0.0, 0.0, 1.0, 0.0, 0.0])
         is_wrong = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
-        most = max(1.0, MORE_THAN_SEEN * float(places.highest[COUNT]))
+        most = max(1.0, MORE_THAN_SEEN * self.most_missing)
         if of_share:  # negative ones that are wrong, positive ones that are missing
             ends = (-one - is_positive, -one), (most * one, most * (one + is_positive))
         else:
@@ -302,11 +305,10 @@ def _contributions(table: ObjectTable, around: Surroundings) -> Values:
     return np.stack([np.ones(n), table.area, positive, table.share, np.zeros(n)], axis=1)
 
 
-def _drawn(values: Values, stratum: Mask, drawn: Mask, seen: Values | None = None) -> Drawn:
-    """Return a stratum; its highest unit is the most that was seen anywhere."""
+def _drawn(values: Values, stratum: Mask, drawn: Mask) -> Drawn:
+    """Return a stratum; what may be worst in it depends on what is asked."""
     nothing = np.zeros(values.shape[1])
-    highest = nothing if seen is None or not len(seen) else seen.max(axis=0)
-    return Drawn(int(stratum.sum()), values[stratum & drawn], nothing, highest)
+    return Drawn(int(stratum.sum()), values[stratum & drawn], nothing, nothing)
 
 
 def _mean(drawn: Drawn) -> Values:
