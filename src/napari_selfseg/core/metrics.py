@@ -17,7 +17,7 @@ LabelImage = NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class _Overlaps:
+class Overlaps:
     """The pairs of objects that share pixels, and the area of every object.
 
     ``pairs`` holds for each of P pairs the place of the predicted object in
@@ -32,6 +32,7 @@ class _Overlaps:
 
     @property
     def union(self) -> NDArray[np.int64]:
+        """How many pixels each pair covers together, (P,)."""
         predicted, reference = self.pairs
         areas = self.predicted_area[predicted] + self.reference_area[reference]
         return np.asarray(areas - self.shared)
@@ -74,7 +75,7 @@ def aji(predicted: LabelImage, reference: LabelImage) -> float:
     ValueError
         If the shapes differ or the arrays do not hold labels.
     """
-    return _aji(_overlaps(predicted, reference))
+    return _aji(overlaps_of(predicted, reference))
 
 
 def panoptic_quality(predicted: LabelImage, reference: LabelImage) -> tuple[float, float, float]:
@@ -97,7 +98,7 @@ def panoptic_quality(predicted: LabelImage, reference: LabelImage) -> tuple[floa
     ValueError
         If the shapes differ or the arrays do not hold labels.
     """
-    return _panoptic_quality(_overlaps(predicted, reference))
+    return _panoptic_quality(overlaps_of(predicted, reference))
 
 
 def object_dice(predicted: LabelImage, reference: LabelImage) -> float:
@@ -118,7 +119,7 @@ def object_dice(predicted: LabelImage, reference: LabelImage) -> float:
     ValueError
         If the shapes differ or the arrays do not hold labels.
     """
-    return _object_dice(_overlaps(predicted, reference))
+    return _object_dice(overlaps_of(predicted, reference))
 
 
 def compare(predicted: LabelImage, reference: LabelImage) -> dict[str, float]:
@@ -129,7 +130,7 @@ def compare(predicted: LabelImage, reference: LabelImage) -> dict[str, float]:
     dict
         Keys dice, aji, pq, sq, rq, object_dice, n_predicted, n_reference.
     """
-    overlaps = _overlaps(predicted, reference)
+    overlaps = overlaps_of(predicted, reference)
     pq, sq, rq = _panoptic_quality(overlaps)
     return {
         "dice": dice(predicted, reference),
@@ -143,7 +144,7 @@ def compare(predicted: LabelImage, reference: LabelImage) -> dict[str, float]:
     }
 
 
-def _aji(overlaps: _Overlaps) -> float:
+def _aji(overlaps: Overlaps) -> float:
     n_predicted, n_reference = len(overlaps.predicted_area), len(overlaps.reference_area)
     if n_predicted == 0 and n_reference == 0:
         return 1.0
@@ -163,7 +164,7 @@ def _aji(overlaps: _Overlaps) -> float:
     return float(overlaps.shared[best].sum() / total)
 
 
-def _panoptic_quality(overlaps: _Overlaps) -> tuple[float, float, float]:
+def _panoptic_quality(overlaps: Overlaps) -> tuple[float, float, float]:
     n_predicted, n_reference = len(overlaps.predicted_area), len(overlaps.reference_area)
     if n_predicted == 0 and n_reference == 0:
         return 1.0, 1.0, 1.0
@@ -174,7 +175,7 @@ def _panoptic_quality(overlaps: _Overlaps) -> tuple[float, float, float]:
     return segmentation * recognition, segmentation, recognition
 
 
-def _object_dice(overlaps: _Overlaps) -> float:
+def _object_dice(overlaps: Overlaps) -> float:
     areas = (overlaps.predicted_area, overlaps.reference_area)
     if len(areas[0]) == 0 or len(areas[1]) == 0:
         return float(len(areas[0]) == len(areas[1]))
@@ -195,10 +196,11 @@ def _best_per_group(group: NDArray[np.intp], score: NDArray[Any]) -> NDArray[np.
     return order[first]
 
 
-def _overlaps(predicted: LabelImage, reference: LabelImage) -> _Overlaps:
+def overlaps_of(predicted: LabelImage, reference: LabelImage) -> Overlaps:
+    """Return which objects of two label images (M, N) share pixels; errors as in `dice`."""
     _check(predicted, reference)
-    predicted_place, predicted_area = _numbered(predicted)
-    reference_place, reference_area = _numbered(reference)
+    predicted_place, predicted_area = numbered(predicted)
+    reference_place, reference_area = numbered(reference)
     both = (predicted_place > 0) & (reference_place > 0)
     rows, columns = predicted_place[both] - 1, reference_place[both] - 1
     shape = (len(predicted_area), len(reference_area))
@@ -206,10 +208,10 @@ def _overlaps(predicted: LabelImage, reference: LabelImage) -> _Overlaps:
     table = coo_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=shape)
     table = table.tocsr().tocoo()
     pairs = np.stack([np.asarray(axis, dtype=np.intp) for axis in table.coords])
-    return _Overlaps(pairs, table.data, predicted_area, reference_area)
+    return Overlaps(pairs, table.data, predicted_area, reference_area)
 
 
-def _numbered(labels: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def numbered(labels: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Return the labels as numbers 1..n without gaps, flat, and the areas of 1..n."""
     flat = labels.ravel()
     if flat.dtype == bool:

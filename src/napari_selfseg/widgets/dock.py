@@ -1,4 +1,4 @@
-"""The SelfSeg dock: tile, learn, result, correct, save."""
+"""The SelfSeg dock: tile, learn, result, correct, review, save."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ from napari_selfseg.widgets.region_panel import RegionPanel
 from napari_selfseg.widgets.region_work import RegionWork
 from napari_selfseg.widgets.result_control import ResultControl
 from napari_selfseg.widgets.result_panel import ResultPanel
+from napari_selfseg.widgets.review_control import ReviewControl
+from napari_selfseg.widgets.review_panel import ReviewPanel
 from napari_selfseg.widgets.storing import Storing
 from napari_selfseg.widgets.style import Section, Sentence, leave_wheel_to_dock, stylesheet
 from napari_selfseg.widgets.tile_panel import TilePanel
@@ -71,6 +73,8 @@ class SelfSegDock(QWidget):
             panel.click_wanted.connect(self.corrections.tools.put_down)
         self.results = ResultControl(self._viewer, self.result_panel, self)
         self.region_results = RegionControl(self._viewer, self.region_panel, self)
+        self.review_panel = ReviewPanel()
+        self.reviews = ReviewControl(self._viewer, self.review_panel, self)
         self.storing = Storing(self.export_panel, self)
         self._lay_out()
         self._connect()
@@ -166,6 +170,7 @@ class SelfSegDock(QWidget):
     def _on_shown(self) -> None:
         self.corrections.show_work(self.in_mode)
         self.storing.show_work(self.in_mode)
+        self.reviews.show_work(self.work if self.in_mode is self.work else None)
         if self._scroll_to_result and self.in_mode is not None and self.in_mode.is_shown:
             self._scroll_to_result = False
             QTimer.singleShot(50, self._scroll_to_outcome)  # after the layout has grown
@@ -249,7 +254,7 @@ class SelfSegDock(QWidget):
     # ---- inside
 
     def _lay_out(self) -> None:
-        names = ("Tile", "Learn", "Result", "Correct", "Save")
+        names = ("Tile", "Learn", "Result", "Correct", "Review", "Save")
         found = QWidget()
         modes = QVBoxLayout(found)
         modes.setContentsMargins(0, 0, 0, 0)
@@ -257,7 +262,7 @@ class SelfSegDock(QWidget):
         modes.addWidget(self.region_panel)
         self.region_panel.hide()
         above = (self.tile_panel, self.training_panel, found)
-        panels = (*above, self.correction_panel, self.export_panel)
+        panels = (*above, self.correction_panel, self.review_panel, self.export_panel)
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(8, 8, 8, 8)
@@ -269,7 +274,7 @@ class SelfSegDock(QWidget):
             column.addWidget(section)
             sections.append(section)
         self.tile_section, self.training_section, self.result_section = sections[:3]
-        self.correction_section, self.export_section = sections[3:]
+        self.correction_section, self.review_section, self.export_section = sections[3:]
         column.addStretch()
         column.addWidget(Sentence(NOTICE))
         self.scroll = QScrollArea()
@@ -304,5 +309,6 @@ class SelfSegDock(QWidget):
     def _close_down(self) -> None:
         self.training.abandon()
         self.corrections.close()
+        self.reviews.stop()
         self.results.nucleus_click.stop()
         self.region_results.structure_click.stop()
