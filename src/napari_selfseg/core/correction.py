@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.images.evidence import stain_of
@@ -14,6 +15,7 @@ from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.learning.lessons import depth_of
 from napari_selfseg.core.maps import Prediction
+from napari_selfseg.core.plausibility import suggested_label_settings
 from napari_selfseg.core.sharpening import logit_of, sharpened_consensus
 
 OBJECT_MAP = (0, False)  # of corrected maps: the first, high on objects
@@ -24,8 +26,9 @@ def settled(
 ) -> Prediction:
     """Return one map of the objects, which end at one half of it, with their depth.
 
-    A refined map is taken as it is. That of starts gets its edges from the stain, and its depth
-    from its own objects, cut at their waists.
+    A refined map is taken as it is. That of starts gets its edges from the stain, is smoothed and
+    shifted so that the threshold that is suggested for it becomes one half, and its depth is that
+    of its own objects, cut at their waists.
 
     Parameters
     ----------
@@ -39,9 +42,15 @@ def settled(
     confidence = confidence_of(prediction.maps, choice)
     depth = prediction.depth if prediction.is_refined(choice) else None
     if depth is None:
+        stain, scale = stain_of(tile), tile.um_per_px
         if not has_stain_edges:
-            confidence = sharpened_consensus(confidence, stain_of(tile), tile.um_per_px)
-        labels = label_image(confidence, LabelSettings.for_scale(tile.um_per_px))
+            confidence = sharpened_consensus(confidence, stain, scale)
+        suggested = suggested_label_settings(confidence, stain, scale)
+        is_tissue = confidence > 0
+        smooth = logit_of(gaussian_filter(confidence, suggested.smoothing))
+        ends = logit_of(np.full(1, suggested.threshold, np.float32))
+        confidence = (is_tissue / (1 + np.exp(ends - smooth))).astype(np.float32)
+        labels = label_image(confidence, LabelSettings.for_scale(scale))
         depth = depth_of(labels.astype(np.int32)).astype(np.float16)
     maps = confidence[None].astype(np.float16)
     return Prediction(maps, prediction.doubt, depth, OBJECT_MAP)

@@ -16,7 +16,7 @@ from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.learning.strokes import Strokes, StrokesError
 from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import METHODS, TrainingStep
-from napari_selfseg.core.methods.local_contrast_settings import LocalContrastSettings
+from napari_selfseg.core.methods.local_contrast_settings import OF_THE_START, LocalContrastSettings
 from napari_selfseg.core.methods.settings import TrainingSettings
 from napari_selfseg.core.spreading import STRENGTH, spread
 from napari_selfseg.session.clock import RunClock
@@ -171,7 +171,7 @@ class RefiningRun(SteeredRun):
         former = start.model.settings
         n_classes = max(self.request.strokes.n_classes, 1)
         if isinstance(former, LocalContrastSettings):
-            fixed = {name: getattr(former, name) for name in LocalContrastSettings.fixed}
+            fixed = {name: getattr(former, name) for name in OF_THE_START}
             fixed["n_classes"] = max(n_classes, former.n_classes)
         else:
             fixed = {

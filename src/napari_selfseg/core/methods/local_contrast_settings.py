@@ -9,6 +9,7 @@ from pydantic import Field
 from napari_selfseg.core.methods.settings import TrainingSettings
 
 COMMON = ("seed", "device")
+OF_THE_START = frozenset({"start_method", "start_settings", "channel", "inverted", "n_classes"})
 
 
 class LocalContrastSettings(TrainingSettings):
@@ -19,7 +20,7 @@ class LocalContrastSettings(TrainingSettings):
     """
 
     has_presets: ClassVar[bool] = False
-    unused: ClassVar[frozenset[str]] = frozenset({"stop_early"})
+    unused: ClassVar[frozenset[str]] = OF_THE_START | {"stop_early"}
 
     global_steps: int = Field(
         20,
@@ -106,10 +107,6 @@ class LocalContrastSettings(TrainingSettings):
     channel: int = Field(0, ge=0, le=15, title="Map of the object")
     inverted: bool = Field(False, title="Object where the map is low")
     n_classes: int = Field(1, ge=1, le=32, title="Classes")
-
-    fixed: ClassVar[frozenset[str]] = frozenset(
-        {"start_method", "start_settings", "channel", "inverted", "n_classes"}
-    )
 
     @property
     def n_confidence_maps(self) -> int:

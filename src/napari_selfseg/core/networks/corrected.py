@@ -98,6 +98,11 @@ class Corrected(nn.Module):
         return self.correction.n_planes
 
     @property
+    def object_map(self) -> tuple[int, bool]:
+        """Which map has the objects, and whether they are where it is low."""
+        return 0, False
+
+    @property
     def alignment(self) -> int:
         """Pieces of an image give what the whole gives if they begin at multiples of this (px)."""
         return math.lcm(self.correction.alignment, int(getattr(self.start, "alignment", 1)))
