@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from napari.layers import Labels
+from scipy import ndimage
 
-from napari_selfseg.session.corrections import Touched, merge
+from napari_selfseg.session.corrections import Touched, merge, numbers_in
 
 
 def box(rows, columns):
@@ -21,75 +21,78 @@ def square(shape, rows, columns, value=1, dtype=np.uint16):
 # --- Touched ---
 
 
-def test_both_forms_of_atoms_and_lists_of_them():
-    touched = Touched((8, 9))
-    assert not touched.mask.any()
-    corner = np.array([[True, False], [True, True]])
-    touched.add([(box((1, 3), (2, 4)), corner, np.zeros(3), 5)])
-    touched.add((box((6, 8), (0, 2)), None, np.zeros((2, 2)), 5))
-    touched.add([((np.array([0, 4]), np.array([8, 4])), np.array([0, 0]), 7)])
-    expected = np.zeros((8, 9), bool)
-    expected[[1, 2, 2], [2, 2, 3]] = True
-    expected[6:8, 0:2] = True
-    expected[[0, 4], [8, 4]] = True
-    np.testing.assert_array_equal(touched.mask, expected)
+WHOLE = box((0, 8), (0, 8))
+
+
+def covering(rows, columns):
+    """Return the arguments of an action that covers a box."""
+    part = box(rows, columns)
+    return part, np.ones([span.stop - span.start for span in part], bool)
 
 
 def test_undoing_one_of_two_strokes_leaves_the_other():
-    first = (box((0, 4), (0, 4)), None, None, 1)
-    second = [(box((2, 6), (2, 6)), np.eye(4, dtype=bool), None, 2), first]
+    first = covering((0, 4), (0, 4))
+    second = WHOLE, np.eye(8, dtype=bool)
     touched = Touched((8, 8))
-    touched.add(first)
+    assert not touched.any()
+    touched.add(*first)
     alone = touched.mask
-    touched.add(second)
+    touched.add(*second)
     assert touched.mask[5, 5]
-    touched.remove(second)
+    np.testing.assert_array_equal(touched.mask_in(box((2, 6), (3, 7))), touched.mask[2:6, 3:7])
+    touched.remove(*second)
     np.testing.assert_array_equal(touched.mask, alone)
-    touched.remove(first)
-    assert not touched.mask.any()
-    touched.remove(first)  # never below zero
-    touched.add(first)
+    touched.remove(*first)
+    assert not touched.any()
+    touched.remove(*first)  # never below zero
+    touched.add(*first)
     np.testing.assert_array_equal(touched.mask, alone)
     touched.clear()
     assert not touched.mask.any()
 
 
-def test_a_pixel_twice_in_one_edit_counts_once():
-    edit = ((np.array([3, 3]), np.array([4, 4])), np.array([0, 0]), 7)
-    touched = Touched((8, 8))
-    touched.add(edit)
-    touched.remove(edit)
-    assert not touched.mask.any()
+def test_pixels_that_were_made_unknown_come_back_as_often_as_they_were_touched():
+    touched, stroke = Touched((8, 8)), covering((1, 5), (1, 5))
+    for _ in range(2):
+        touched.add(*stroke)
+    unlocked = covering((3, 8), (3, 8))
+    counted = touched.forget(*unlocked)
+    assert not touched.mask[3:, 3:].any()
+    assert touched.mask[1, 1]
+    touched.bring_back(*unlocked, counted)
+    touched.remove(*stroke)
+    assert touched.mask.sum() == 16
+    touched.remove(*stroke)
+    assert not touched.any()
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        (box((0, 2), (0, 2)),),
-        (box((0, 2), (0, 2)), np.ones((3, 3), bool), None, 1),
-        ((slice(0, 1), *box((0, 2), (0, 2))), None, None, 1),
-        ((np.array([99]), np.array([0])), np.array([0]), 1),
-        17,
-    ],
+def test_touched_more_often_than_can_be_counted_is_touched():
+    touched, stroke = Touched((8, 8)), covering((0, 2), (0, 2))
+    for _ in range(300):
+        touched.add(*stroke)
+    for _ in range(100):  # as far as napari goes back
+        touched.remove(*stroke)
+    assert touched.mask.sum() == 4
+
+
+def test_a_mask_that_does_not_fit_is_told():
+    with pytest.raises(ValueError, match="does not fit"):
+        Touched((8, 8)).add(box((0, 2), (0, 2)), np.ones((3, 3), bool))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    hnp.arrays(
+        st.sampled_from([np.uint8, np.uint16, np.int32]),
+        (7, 9),
+        elements=st.integers(0, 200),
+    ),
+    st.integers(0, 100_000),
 )
-def test_edits_that_do_not_fit_are_told(wrong):
-    with pytest.raises(ValueError, match="could not be understood"):
-        Touched((8, 8)).add(wrong)
-
-
-def test_what_napari_tells_of_its_tools_is_understood():
-    layer = Labels(square((40, 50), (5, 15), (5, 15), 3))
-    touched = Touched((40, 50))
-    layer.events.paint.connect(lambda event: touched.add(event.value))
-    before = layer.data.copy()
-    layer.brush_size = 7
-    layer.paint((20, 20), 4)
-    layer.paint((20, 24), 4)
-    layer.fill((8, 8), 9)
-    layer.paint_polygon([[30, 30], [38, 30], [38, 45]], 6)
-    layer.data_setitem((np.array([0, 1]), np.array([49, 48])), 5)
-    np.testing.assert_array_equal(touched.mask, layer.data != before)
-    assert touched.mask[[20, 8, 0], [20, 8, 49]].all()
+def test_numbers_in(labels, more):
+    assert numbers_in(labels).tolist() == sorted(set(labels.ravel().tolist()) - {0})
+    assert numbers_in([more, 3, 3, 0]).tolist() == sorted({more, 3} - {0})
+    assert numbers_in(labels.astype(np.int64) - 100).min(initial=1) > 0
 
 
 # --- merge ---
@@ -190,6 +193,13 @@ def test_splitting_again_gives_a_kept_number_to_one_part_only():
     assert (merged == 7).any()
 
 
+def test_negative_numbers_of_a_person_are_kept():
+    current = square((10, 10), (0, 3), (0, 3), -1, np.int32)
+    merged = merge(square((10, 10), (2, 9), (2, 9)), current, current != 0)
+    assert (merged[:3, :3] == -1).all()
+    assert (merged[3:9, 3:9] == 1).all()
+
+
 def test_without_touched_pixels_the_prediction_is_taken():
     rng = np.random.default_rng(0)
     new = np.repeat(np.repeat(rng.integers(0, 30, (6, 6)), 4, 0), 4, 1).astype(np.uint16)
@@ -232,22 +242,109 @@ def test_sizes_have_to_be_the_same():
         merge(new, new, Touched((10, 11)))
 
 
+def test_a_reserved_number_is_never_given_away():
+    new = square((20, 20), (0, 4), (0, 4), 1)
+    for i in range(4):
+        new[10 + 2 * i, 10] = i + 2
+    merged = merge(new, np.zeros_like(new), new < 0, reserved=[1, 3, 4, 900])
+    assert numbers_in(merged).tolist() == [2, 5, 6, 7, 8]
+
+
+def test_an_object_with_a_reserved_number_keeps_it_without_a_touched_pixel():
+    current = square((20, 20), (4, 12), (4, 12), 9)
+    current[14:18, 14:18] = 5
+    new = square((20, 20), (5, 13), (4, 12), 2)
+    new[14:18, 14:18] = 1
+    merged = merge(new, current, new < 0, reserved=[9])
+    np.testing.assert_array_equal(merged == 9, new == 2)
+    assert merged[15, 15] == 1
+
+
+def test_an_object_cut_by_an_erased_line_becomes_two():
+    current = square((20, 40), (5, 15), (5, 30), 7)
+    touched = np.zeros((20, 40), bool)
+    touched[4:16, 12] = True
+    current[touched] = 0
+    new = square((20, 40), (5, 15), (5, 30), 1)
+    merged = merge(new, current, touched, reserved=[7])
+    assert (merged[5:15, 13:30] == 7).all(), "the larger one keeps the number"
+    assert (merged[5:15, 5:12] == 1).all(), "the other one is an object of its own"
+    fresh = merge(new, np.where(touched, 0, current * 0), touched)
+    assert sorted(numbers_in(fresh)) == [1, 2]
+
+
+def test_what_is_left_too_small_is_dropped():
+    touched = np.zeros((20, 40), bool)
+    touched[5:15, 7:12] = True
+    current = np.where(touched, 3, 0).astype(np.uint16)
+    new = square((20, 40), (5, 15), (10, 20), 1)  # 20 of its 100 px are painted over
+    new[0:2, 30:32] = 2  # as small as it is predicted: it met nobody
+    assert (merge(new, current, touched, smallest=80)[5:15, 12:20] == 1).all()
+    merged = merge(new, current, touched, smallest=81)
+    assert not merged[5:15, 12:].any()
+    assert (merged[0:2, 30:32] == 2).all()
+    assert (merged[touched] == 3).all()
+
+
+def test_small_pieces_are_dropped_and_large_ones_are_objects():
+    touched = np.zeros((20, 60), bool)
+    touched[:, 12] = touched[:, 30] = True
+    current = np.zeros((20, 60), np.uint16)
+    new = square((20, 60), (5, 15), (10, 40), 1)  # cut into 20, 170 and 90 px
+    merged = merge(new, current, touched, smallest=50)
+    assert not merged[:, :13].any()
+    assert (merged[5:15, 13:30] == 1).all()
+    assert (merged[5:15, 31:40] == 2).all()
+
+
+def test_a_small_rest_beside_its_own_painted_pixels_belongs_to_them():
+    current = square((20, 20), (4, 12), (4, 12), 6)
+    touched = current > 0
+    touched[4:12, 11] = False  # one column was not painted
+    new = square((20, 20), (4, 12), (4, 12), 1)
+    assert (merge(new, current, touched, smallest=100)[4:12, 4:12] == 6).all()
+
+
+def test_a_part_behind_an_erased_line_does_not_belong_to_the_painted_object():
+    current = square((20, 40), (5, 15), (5, 15), 6)
+    touched = current > 0
+    touched[5:15, 20] = True  # erased
+    new = square((20, 40), (5, 15), (5, 24), 1)
+    merged = merge(new, current, touched)
+    assert (merged[5:15, 5:20] == 6).all()
+    assert (merged[5:15, 21:24] == 1).all()
+
+
 small = hnp.arrays(np.uint16, (9, 11), elements=st.integers(0, 6))
 
 
 @settings(max_examples=150, deadline=None)
-@given(small, small, hnp.arrays(np.bool_, (9, 11)))
-def test_what_holds_for_every_merge(new, current, touched):
+@given(
+    small,
+    small,
+    hnp.arrays(np.bool_, (9, 11)),
+    st.lists(st.integers(1, 12), max_size=4),
+    st.integers(0, 4),
+)
+def test_what_holds_for_every_merge(new, current, touched, reserved, smallest):
     before = new.copy(), current.copy(), touched.copy()
-    merged = merge(new, current, touched)
+    merged = merge(new, current, touched, reserved=reserved, smallest=smallest)
     np.testing.assert_array_equal(merged[touched], current[touched])
     free = merged[~touched]
     assert not free[new[~touched] == 0].any(), "nothing appears that was not predicted"
     kept = set(np.unique(current[touched])) - {0}
-    for number in set(np.unique(free)) - kept - {0}:
+    for number in set(np.unique(free)) - kept - set(reserved) - {0}:
         owners = np.unique(new[~touched & (merged == number)])
         assert len(owners) == 1, "two predicted objects share a fresh number"
-    for number in np.unique(new[new > 0]):
-        assert len(np.unique(merged[~touched & (new == number)])) <= 1, "an object fell apart"
+    clipped = np.unique(new[touched])
+    for number in set(np.unique(new)) - set(clipped) - {0}:
+        assert len(np.unique(merged[new == number])) == 1, "an object nobody met fell apart"
+    for number in set(np.unique(free)) - kept - {0}:
+        rest = merged == number
+        if np.isin(new[rest], clipped).all():
+            assert ndimage.label(rest)[1] == 1, "pieces of a clipped object share a number"
+            assert rest.sum() >= smallest, "a piece is too small"
+    gone = set(reserved) - set(np.unique(current))
+    assert not gone & set(np.unique(merged)), "a reserved number was given away"
     for array, copy in zip((new, current, touched), before, strict=True):
         np.testing.assert_array_equal(array, copy)

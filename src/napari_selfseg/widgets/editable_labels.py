@@ -13,11 +13,11 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_selfseg.core.editing import Edit
 from napari_selfseg.core.glimpse import Part
-from napari_selfseg.session.corrections import merge
+from napari_selfseg.session.corrections import Mask, merge
 from napari_selfseg.widgets.label_history import LabelHistory
 
-WHOLE = slice(None), slice(None)
 POLL_MS = 50  # how often a waiting update looks whether the stroke has ended
+WIDER = (np.uint8, np.uint16, np.int32)  # the dtypes of labels, one after the other
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,8 @@ class _Glimpse:
     where: Part
     before: NDArray[Any]
     shown: NDArray[Any]
-    last_state: NDArray[Any]  # what we had written there last
 
-    def take_back(self, labels: NDArray[Any], touched: NDArray[np.bool_]) -> None:
+    def take_back(self, labels: NDArray[Any], touched: Mask) -> None:
         """Write what was there into labels (M, N), except where touched (m, n) or changed since."""
         here = labels[self.where]
         ours = (here == self.shown) & ~touched
@@ -39,6 +38,10 @@ class _Glimpse:
 class EditableLabels(QObject):
     """Writes new predictions into a labels layer and leaves a person's pixels alone.
 
+    A pixel is *touched* if it lies in a stroke, fill, polygon or tool's action that was not
+    undone, also where it kept its label. An action that changes no label is a step of its own:
+    Ctrl-Z takes it back as it does any other.
+
     Parameters
     ----------
     layer : Labels, shape (M, N)
@@ -47,51 +50,117 @@ class EditableLabels(QObject):
     Attributes
     ----------
     edited : Signal()
-        A person changed the labels.
+        A person's stroke, other action, undo, redo or unlocking has ended.
+    touched_changed : Signal(object)
+        In which part (rows, columns) other pixels may be touched now.
     """
 
     edited = Signal()
+    touched_changed = Signal(object)
 
     def __init__(self, layer: Labels) -> None:
         super().__init__()
         self.layer = layer
         self.former: list[Labels] = []  # deleted layers that this one stands for
-        self._history = LabelHistory(layer)
-        self._foreign = np.zeros(layer.data.shape, bool)
-        self._waiting: NDArray[Any] | None = None
+        self._waiting: tuple[NDArray[Any], int] | None = None
         self._glimpse: _Glimpse | None = None
-        self._remember()
+        self._history = LabelHistory(layer, self.end_glimpse, self._on_edit)
+
+    # ---- what is known
 
     def labels(self) -> NDArray[Any]:
         """Return a copy of the labels (M, N), without what is only a glimpse."""
         labels = np.array(self.layer.data)
-        if self._glimpse is not None and labels.shape == self._last_state.shape:
-            self._glimpse.take_back(labels, self._touched_in(self._glimpse.where))
+        if self._glimpse is not None and self._history.has_layers_shape:
+            touched = self._history.touched_in(self._glimpse.where)
+            self._glimpse.take_back(labels, touched)
         return labels
 
-    def touched(self) -> NDArray[np.bool_]:
-        """Return the pixels (M, N) that were painted, filled, or changed by another plugin."""
-        if self.layer.data.shape != self._last_state.shape:
-            return np.ones(self._last_state.shape, bool)  # somebody made another image of it
-        return self._touched_in(WHOLE)
+    def touched(self) -> Mask:
+        """Return the touched pixels (M, N); also those that another plugin has changed."""
+        return self._history.touched()
 
-    def edit(self, edit: Edit) -> None:
-        """Do what a person's tool asked for, as one step that can be undone."""
-        where = edit.rows, edit.columns
-        inside = np.nonzero(edit.mask)
-        indices = inside[0] + edit.rows.start, inside[1] + edit.columns.start
-        self.layer.data_setitem(indices, edit.values[edit.mask].astype(self.layer.data.dtype))
-        self._foreign[where] |= edit.mask
-        self.edited.emit()
+    def touched_in(self, part: Part) -> Mask:
+        """Return the touched pixels (m, n) of a part."""
+        return self._history.touched_in(part)
+
+    def is_touched(self) -> bool:
+        """Whether there is a touched pixel."""
+        return bool(self._history.touched().any())
 
     def reserved(self) -> NDArray[np.int64]:
-        """Return the numbers that new objects never get, in increasing order."""
-        return np.unique(self.labels()[self.touched()]).astype(np.int64)
+        """Return the numbers that new objects never get, in increasing order.
 
-    def _touched_in(self, where: Part) -> NDArray[np.bool_]:
-        return self._history.touched()[where] | self._changed_without_telling(where)
+        All that a touched object ever had, also if it was erased, or if its stroke was undone.
+        """
+        return self._history.reserved()
 
-    def update(self, labels: NDArray[Any], still_wanted: Callable[[], bool]) -> None:
+    # ---- what a person does
+
+    def edit(self, edit: Edit) -> None:
+        """Do what a person's tool asked for, as one step that can be undone.
+
+        The layer's dtype becomes wider where a number does not fit.
+
+        Raises
+        ------
+        ValueError
+            If a number is larger than a label image can hold.
+        """
+        if not edit.mask.any():
+            return
+        where, values = (edit.rows, edit.columns), edit.values[edit.mask]
+        self.end_glimpse()
+        self._make_room_for(int(values.max()))
+        inside = np.nonzero(edit.mask)
+        indices = inside[0] + edit.rows.start, inside[1] + edit.columns.start
+        self.layer.data_setitem(indices, values.astype(self.layer.data.dtype))
+        if not self._history.tells_all:
+            self._history.touch(where, edit.mask)
+            self._on_edit(where)
+
+    def unlock(self, mask: Mask) -> None:
+        """Make pixels (M, N) unknown again, as one step that can be undone.
+
+        They keep their labels until the next prediction. Their numbers stay reserved. Nothing
+        happens during a stroke.
+        """
+        self._history.unlock(mask)
+
+    def restore(
+        self, labels: NDArray[Any], touched: Mask, reserved: NDArray[np.integer[Any]]
+    ) -> None:
+        """Take over a person's stored work; what was done in the layer before is forgotten.
+
+        Parameters
+        ----------
+        labels : ndarray of integers, shape (M, N)
+        touched : ndarray of bool, shape (M, N)
+        reserved : ndarray of integers
+            Numbers that new objects never get, beside those of touched pixels.
+
+        Raises
+        ------
+        ValueError
+            If the shapes are not the layer's.
+        """
+        shape = self._history.touched().shape
+        if not labels.shape == touched.shape == shape:
+            raise ValueError(
+                f"The stored labels are of another image: {labels.shape} in place of {shape}."
+            )
+        self._waiting = self._glimpse = None
+        self._history.replace(np.array(labels))
+        whole = slice(0, shape[0]), slice(0, shape[1])
+        self._history.touch(whole, touched)
+        self._history.reserve(reserved)
+        self.touched_changed.emit(whole)
+
+    # ---- what is predicted
+
+    def update(
+        self, labels: NDArray[Any], still_wanted: Callable[[], bool], smallest: int = 0
+    ) -> None:
         """Show a new prediction (M, N), now or at the end of the stroke that is going on.
 
         Parameters
@@ -100,45 +169,51 @@ class EditableLabels(QObject):
             Becomes the layer's own; hand over a copy.
         still_wanted : callable() -> bool
             Asked after the stroke; False if the layer was deleted meanwhile.
+        smallest : int
+            What touched pixels leave of a predicted object is dropped if it has fewer pixels.
         """
         is_first = self._waiting is None
         if not self._history.stroke_going_on:
             self._waiting = None
-            self._write(labels)
+            self._write(labels, smallest)
             return
-        self._waiting = labels
+        self._waiting = labels, smallest
         if is_first:
             self._try_again(still_wanted)
 
     def show_glimpse(self, rows: slice, columns: slice, labels: NDArray[Any]) -> None:
         """Show labels (m, n) of a part until the next `update`, in no step of the history.
 
-        Touched pixels keep their labels; a stroke that begins on a glimpse is undone to it.
+        Touched pixels keep their labels; whatever a person does takes the glimpse back first.
         Nothing happens in the middle of a stroke, where an update waits already, or if the
         layer's dtype cannot hold the labels.
         """
         data = self.layer.data
         holds = int(labels.max(initial=0)) <= np.iinfo(data.dtype).max
-        same_shape = data.shape == self._last_state.shape
-        if self._history.stroke_going_on or self._waiting is not None or not (holds and same_shape):
+        is_busy = self._history.stroke_going_on or self._waiting is not None
+        if is_busy or not (holds and self._history.has_layers_shape):
             return
-        self.end_glimpse()
+        self._take_glimpse_back()
         where = rows, columns
-        before, last_state = np.array(data[where]), np.array(self._last_state[where])
-        kept = self._touched_in(where)
-        self._foreign[where] |= self._changed_without_telling(where)
+        before, kept = np.array(data[where]), self._history.touched_in(where)
         data[where] = np.where(kept, before, labels.astype(data.dtype))
-        self._last_state[where] = data[where]
-        self._glimpse = _Glimpse(where, before, np.array(data[where]), last_state)
+        self._history.accept(where)
+        self._glimpse = _Glimpse(where, before, np.array(data[where]))
         self.layer.refresh(extent=False)
 
     def end_glimpse(self) -> None:
         """Take a glimpse back, but not what was painted on it."""
-        if self._glimpse is not None and self.layer.data.shape == self._last_state.shape:
-            where = self._glimpse.where
-            self._glimpse.take_back(self.layer.data, self._touched_in(where))
-            self._last_state[where] = self._glimpse.last_state
-        self._glimpse = None
+        if self._glimpse is not None:
+            self._take_glimpse_back()
+            self.layer.refresh(extent=False)
+
+    # ---- inside
+
+    def _take_glimpse_back(self) -> None:
+        glimpse, self._glimpse = self._glimpse, None
+        if glimpse is not None and self._history.has_layers_shape:
+            glimpse.take_back(self.layer.data, self._history.touched_in(glimpse.where))
+            self._history.accept(glimpse.where)
 
     def _try_again(self, still_wanted: Callable[[], bool]) -> None:
         if self._waiting is None or not still_wanted():
@@ -146,51 +221,35 @@ class EditableLabels(QObject):
         elif self._history.stroke_going_on:
             QTimer.singleShot(POLL_MS, lambda: self._try_again(still_wanted))
         else:
-            labels, self._waiting = self._waiting, None
-            self._write(labels)
+            (labels, smallest), self._waiting = self._waiting, None
+            self._write(labels, smallest)
 
-    def _write(self, labels: NDArray[Any]) -> None:
-        self._foreign |= self._changed_without_telling()
-        self.end_glimpse()
-        touched = self._history.touched() | self._foreign
-        if touched.any():
-            self._write_beside(labels, touched)
-        else:
-            self._replace(labels)
-        self._remember()
+    def _write(self, labels: NDArray[Any], smallest: int) -> None:
+        self._take_glimpse_back()
+        touched, reserved = self._history.touched(), self._history.reserved()
+        is_new = self._history.is_untouched
+        if not (is_new and not len(reserved)):
+            labels = merge(
+                labels, np.asarray(self.layer.data), touched, reserved=reserved, smallest=smallest
+            )
+        if is_new:
+            self._history.replace(labels)
+            return
+        if labels.dtype.itemsize > self.layer.data.dtype.itemsize:
+            self._history.widen(labels.dtype)
+        self._history.write(labels.astype(self.layer.data.dtype, copy=False))
 
-    def _replace(self, labels: NDArray[Any]) -> None:
-        if labels.dtype == self.layer.data.dtype:
-            self.layer.data[...] = labels
-            self.layer.refresh(extent=False)
-        else:
-            self.layer.data = labels
-        # else Ctrl-Z would paint pixels of the old prediction into the new one
-        self._history.clear()
+    def _make_room_for(self, number: int) -> None:
+        dtype = self.layer.data.dtype
+        if number <= np.iinfo(dtype).max:
+            return
+        for wider in WIDER:
+            if number <= np.iinfo(wider).max:
+                self._history.widen(np.dtype(wider))
+                return
+        raise ValueError(f"{number} is more than a label image can hold.")
 
-    def _write_beside(self, labels: NDArray[Any], touched: NDArray[np.bool_]) -> None:
-        merged = merge(labels, np.asarray(self.layer.data), touched)
-        if merged.dtype.itemsize > self.layer.data.dtype.itemsize:
-            # the same values in a wider dtype: napari's undo steps stay true
-            self.layer.data = self.layer.data.astype(merged.dtype)
-        self._history.write(merged.astype(self.layer.data.dtype))
-
-    def _changed_without_telling(self, where: Part = WHOLE) -> NDArray[np.bool_]:
-        """Return the pixels that differ from our last state without any step of the history.
-
-        Of a part, (m, n), if one is given. Another plugin may have assigned the data or written
-        into it. When a person has undone our last write, every pixel may differ, and nothing can
-        be told. What was there before a glimpse is no change: a person may have undone and redone
-        our last write meanwhile.
-        """
-        if self._history.last_write_was_undone:
-            return self._foreign[where]
-        differs = self.layer.data[where] != self._last_state[where]
-        if self._glimpse is not None:
-            seen = np.zeros(self._last_state.shape, bool)
-            seen[self._glimpse.where] = self.layer.data[self._glimpse.where] == self._glimpse.before
-            differs &= ~seen[where]
-        return self._foreign[where] | (differs & ~self._history.ever_painted()[where])
-
-    def _remember(self) -> None:
-        self._last_state = np.array(self.layer.data)
+    def _on_edit(self, box: Part | None) -> None:
+        if box is not None:
+            self.touched_changed.emit(box)
+        self.edited.emit()

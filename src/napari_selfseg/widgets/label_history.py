@@ -1,26 +1,22 @@
-"""The undo history of a labels layer: the one place that knows how napari keeps it.
-
-napari 0.9 tells every stroke, fill and `data_setitem` by the layer's ``paint`` event, as the
-list of atoms it puts on its undo stack, but tells neither undo nor redo. The stack itself, and
-whether a stroke is going on, are private attributes; they are read here only, and without them
-we fall back to the safe side: what was painted once counts as touched for ever.
-"""
+"""What a person did to a labels layer, what we did, and what of it was undone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_selfseg.session.corrections import Touched
+from napari_selfseg.session.corrections import Box, Mask, Touched, numbers_in
+from napari_selfseg.widgets.label_painting import LabelPainting, bounds, pixels_of
 
 OWN_BYTES = 200_000_000  # our own undo steps, all together; strokes are never dropped for them
-Area = tuple[tuple[slice, ...], NDArray[np.bool_]]  # a bounding box and the pixels in it
+WHOLE = slice(None), slice(None)
+Kind = Literal["person", "prediction", "unlocking"]
 
 
 @dataclass(eq=False)
@@ -28,9 +24,10 @@ class _Step:
     """One entry of napari's undo stack."""
 
     atoms: list[Any]
-    ours: bool
-    area: Area
-    counted: bool = False
+    kind: Kind
+    unlocked: tuple[Box, Mask] | None = None
+    counted: NDArray[np.uint8] | None = None  # how often the unlocked pixels had been touched
+    is_done: bool = False
 
     def is_on(self, stack: set[int]) -> bool:
         # napari reverses the list at every undo and redo, the atoms stay the same objects
@@ -43,157 +40,268 @@ class LabelHistory:
     Parameters
     ----------
     layer : Labels, shape (M, N)
+        As we have made it; what differs later is somebody's work.
+    before : callable()
+        Called before pixels are painted, undone or redone.
+    on_edit : callable(box)
+        A person's stroke, other action, undo or redo has ended; which part of the image it
+        touched or untouched, None if none.
     """
 
-    def __init__(self, layer: Labels) -> None:
-        self._layer = layer
-        self._writing = False
+    def __init__(
+        self, layer: Labels, before: Callable[[], None], on_edit: Callable[[Box | None], None]
+    ) -> None:
+        self._layer, self._on_edit = layer, on_edit
+        self._making: Kind = "person"
+        self._unlocked: tuple[Box, Mask] | None = None
         self._steps: list[_Step] = []  # oldest first, also those that are undone now
         self._touched = Touched(layer.data.shape)
-        layer.events.paint.connect(self._on_paint)
+        self._reserved: set[int] = set()
+        self._known = np.array(layer.data)  # what the layer shows, as far as we were told
+        self._is_edited, self._news = False, []  # since it was last told: list of boxes
+        self._painting = LabelPainting(layer, before, self._on_step, self._on_end)
+
+    @property
+    def has_layers_shape(self) -> bool:
+        """Whether the layer still shows an image of the same size."""
+        return bool(self._layer.data.shape == self._known.shape)
 
     @property
     def stroke_going_on(self) -> bool:
         """Whether the mouse is down in the middle of a stroke."""
-        return bool(getattr(self._layer, "_block_history", False))
-
-    def touched(self) -> NDArray[np.bool_]:
-        """Return the pixels (M, N) that a person changed and did not take back by undo."""
-        self._count()
-        return self._touched.mask
-
-    def ever_painted(self) -> NDArray[np.bool_]:
-        """Return the pixels (M, N) of all of a person's steps, undone ones too."""
-        painted = self.touched().copy()
-        for step in self._steps:
-            if not step.ours:
-                box, mask = step.area
-                painted[box] |= mask
-        return painted
+        return self._painting.stroke_going_on
 
     @property
-    def last_write_was_undone(self) -> bool:
-        """Whether a person took our newest step back."""
-        ours = [step for step in self._steps if step.ours]
-        return bool(ours) and ours[-1] not in self._done_steps()
+    def tells_all(self) -> bool:
+        """Whether napari lets us see the pixels of a stroke that keep their value."""
+        return self._painting.tells_all
 
-    def clear(self) -> None:
-        """Forget every step, in napari too: nothing can be undone or redone any more."""
-        self._steps.clear()
-        self._touched.clear()
-        if hasattr(self._layer, "_reset_history"):
-            self._layer._reset_history()
-        else:  # by the public way, which also takes the tool away for a moment
-            mode = self._layer.mode
-            self._layer.editable = False
-            self._layer.editable = True
-            self._layer.mode = mode
+    @property
+    def is_untouched(self) -> bool:
+        """Whether no pixel is touched, and no person's action could be undone to it."""
+        self._notice_untold()
+        by_person = any(step.is_done and step.kind != "prediction" for step in self._steps)
+        return not by_person and not self._touched.any()
+
+    def touched(self) -> Mask:
+        """Return the pixels (M, N) that a person touched and did not take back by undo.
+
+        Also those that were changed without a step, such as by another plugin.
+        """
+        return self.touched_in(WHOLE)
+
+    def touched_in(self, box: Box) -> Mask:
+        """Return `touched` in a part (m, n) of the image."""
+        differs = self._notice_untold(box)
+        touched = self._touched.mask_in(box)
+        return touched if differs is None else touched | differs
+
+    def reserved(self) -> NDArray[np.int64]:
+        """Return all numbers that a touched object ever had, in increasing order."""
+        self._notice_untold()
+        return np.array(sorted(self._reserved), dtype=np.int64)
+
+    # ---- what we do
 
     def write(self, labels: NDArray[Any]) -> None:
         """Make the layer show ``labels`` (M, N) by one step that can be undone.
 
         If the newest step is ours, it is replaced: a slider that moves twice is one step.
         """
-        with self._as_ours():
-            done = self._done_steps()
-            if self._stack() is not None and done and done[-1].ours:
-                self._layer.undo()
-                self._forget_undone()
-            changed = np.nonzero(self._layer.data != labels)
-            if changed[0].size:
-                self._layer.data_setitem(changed, labels[changed])
-        self._drop_oldest_of_ours()
+        with self._as("prediction"):
+            newest = self._newest_done()
+            if newest is not None and newest.kind == "prediction":
+                self._painting.undo_quietly()
+                self._sync()
+                self._painting.forget_undone()
+            changed = np.asarray(self._layer.data != labels)
+            if changed.any():
+                box = bounds(changed)
+                self._painting.write(box, changed[box].copy(), labels[box])
+        self._drop_oldest_predictions()
+
+    def replace(self, labels: NDArray[Any]) -> None:
+        """Make the layer show ``labels`` (M, N) and forget every step.
+
+        Nothing can be undone or redone any more: else Ctrl-Z would paint pixels of the old
+        image into the new one. Reserved numbers stay reserved.
+        """
+        self._steps.clear()
+        self._touched.clear()
+        self._known = np.array(labels)
+        if labels.dtype == self._layer.data.dtype:
+            self._layer.data[...] = labels
+            self._layer.refresh(extent=False)
+        else:
+            self._layer.data = labels
+            self._layer.set_view_slice()  # a hidden layer would go on painting in the old dtype
+        self._painting.clear()
+
+    def widen(self, dtype: np.dtype[Any]) -> None:
+        """Hold the same labels in a wider dtype: napari's undo steps stay true."""
+        self._notice_untold()
+        self._known = self._known.astype(dtype)
+        self._layer.data = self._layer.data.astype(dtype)
+        self._layer.set_view_slice()  # a hidden layer would go on painting in the old dtype
+
+    def unlock(self, mask: Mask) -> None:
+        """Make pixels (M, N) unknown again, as one step that can be undone.
+
+        Nothing happens during a stroke.
+        """
+        mask = mask & self.touched()
+        if self.stroke_going_on or not mask.any():
+            return
+        box = bounds(mask)
+        self._unlocked = box, mask[box].copy()
+        if self._painting.can_make_steps:
+            with self._as("unlocking"):
+                self._painting.make_step_at(*(span.start for span in box))
+        else:
+            self._touched.forget(*self._unlocked)
+            self._note_news(box)
+        self._on_end()
+
+    def touch(self, box: Box, mask: Mask) -> None:
+        """Count pixels (m, n) of a part as touched; only unlocking takes it back."""
+        self._touched.add(box, mask)
+        self._reserve(self._layer.data[box][mask])
+        self._note_news(box)
+
+    def reserve(self, numbers: NDArray[np.integer[Any]]) -> None:
+        """Keep numbers from being given to new objects."""
+        self._reserve(np.asarray(numbers))
+
+    def accept(self, box: Box) -> None:
+        """Take what the layer shows in a part for known: it is nobody's work."""
+        self._known[box] = self._layer.data[box]
 
     @contextmanager
-    def _as_ours(self) -> Iterator[None]:
-        self._writing = True
+    def _as(self, kind: Kind) -> Iterator[None]:
+        self._making = kind
         try:
             yield
         finally:
-            self._writing = False
+            self._making = "person"
 
-    def _on_paint(self, event: Any) -> None:
-        shape = self._layer.data.shape
-        if not event.value or shape != self._touched.mask.shape:
+    def _drop_oldest_predictions(self) -> None:
+        """Bound the memory of our steps; a later undo then skips the dropped ones."""
+        ours = [step for step in self._steps if step.is_done and step.kind == "prediction"]
+        n_bytes = {id(step): _n_bytes(step) for step in ours}
+        while len(ours) > 1 and sum(n_bytes[id(step)] for step in ours) > OWN_BYTES:
+            if self._painting.undo_stack is not None:
+                self._painting.drop(ours[0].atoms)
+            self._steps.remove(ours.pop(0))
+
+    # ---- what happens to the layer
+
+    def _on_step(self, atoms: list[Any]) -> None:
+        if not self.has_layers_shape:
+            return
+        unlocked = self._unlocked if self._making == "unlocking" else None
+        self._steps.append(_Step(atoms, self._making, unlocked))
+        self._sync()
+
+    def _on_end(self) -> None:
+        """Tell of a person's action once it has ended, not of what we wrote."""
+        if self._making != "person" or not self.has_layers_shape:
+            return
+        self._sync()
+        if self._is_edited:
+            news, self._news, self._is_edited = self._news, [], False
+            self._on_edit(_around(news))
+
+    def _sync(self) -> None:
+        """Count the steps that were done since, and take back the undone ones."""
+        if self._known.dtype != self._layer.data.dtype:
+            self._known = self._known.astype(self._layer.data.dtype)
+        undo, redo = self._painting.undo_stack, self._painting.redo_stack
+        if undo is None:  # what was done is never known to be undone
+            done, undone = {id(step.atoms[0]) for step in self._steps}, set()
+        else:
+            done, undone = _ends_of(undo), _ends_of(redo)
+        for step in reversed(self._steps):
+            if step.is_done and step.is_on(undone):
+                self._turn(step, False)
+        for step in self._steps:
+            if not step.is_done and step.is_on(done):
+                self._turn(step, True)
+        # Others fell off the far end of the stack, or somebody emptied it: what they did stays.
+        self._steps = [step for step in self._steps if step.is_on(done) or step.is_on(undone)]
+
+    def _turn(self, step: _Step, is_done: bool) -> None:
+        """Follow a step that was done or undone."""
+        step.is_done = is_done
+        self._is_edited = self._is_edited or self._making == "person"
+        if step.unlocked is not None:
+            if is_done:
+                step.counted = self._touched.forget(*step.unlocked)
+            else:
+                assert step.counted is not None
+                self._touched.bring_back(*step.unlocked, step.counted)
+            self._note_news(step.unlocked[0])
             return
         try:
-            area = _area(event.value, shape)
+            box, mask = pixels_of(step.atoms, self._known.shape)
         except (IndexError, TypeError, ValueError):
             return  # a form of a later napari; the changed pixels themselves will tell
-        self._steps.append(_Step(event.value, self._writing, area))
-        self._count()
-        stack = self._stack()
-        if stack is not None:
-            # The oldest may have fallen off the stack: they stay counted. What was undone
-            # cannot come back after a new step.
-            self._steps = [step for step in self._steps if step.is_on(stack)]
+        former, now = self._known[box], self._layer.data[box]
+        if step.kind == "person":
+            if is_done:
+                self._reserve(former[mask])
+                self._reserve(now[mask])
+            (self._touched.add if is_done else self._touched.remove)(box, mask)
+            self._note_news(box)
+        np.copyto(former, now, where=mask)
 
-    def _forget_undone(self) -> None:
-        """Drop what could be redone; a new step does that too, but there may be none."""
-        self._steps = self._done_steps()
-        redo = getattr(self._layer, "_redo_history", None)
-        if redo is not None:
-            redo.clear()
+    def _notice_untold(self, box: Box = WHOLE) -> Mask | None:
+        """Count what was changed in a part without a step, by another plugin, as a person's work.
 
-    def _count(self) -> None:
-        """Count a person's steps that were done since, and take back the undone ones."""
-        done = set(map(id, self._done_steps()))
-        for step in self._steps:
-            if not step.ours and step.counted != (id(step) in done):
-                step.counted = not step.counted
-                change = self._touched.add if step.counted else self._touched.remove
-                change((*step.area, None, None))
-
-    def _done_steps(self) -> list[_Step]:
-        """Return the steps that are not undone, oldest first."""
-        stack = self._stack()
-        if stack is None:
-            return self._steps
-        on_stack = [i for i, step in enumerate(self._steps) if step.is_on(stack)]
-        # Undone steps are the newest; older ones off the stack fell off its far end.
-        return self._steps[: on_stack[-1] + 1] if on_stack else []
-
-    def _stack(self) -> set[int] | None:
-        """Return the identities of the atoms that can be undone; None if napari hides them."""
-        history = getattr(self._layer, "_undo_history", None)
-        if history is None:
+        In the middle of a stroke, or of another size, it is only returned.
+        """
+        if not self.has_layers_shape:
+            return np.ones(self._known[box].shape, bool)  # somebody made another image of it
+        self._sync()
+        now, known = self._layer.data[box], self._known[box]
+        differs = np.asarray(now != known)
+        if not differs.any():
             return None
-        return {id(atom) for step in history for atom in (step[0], step[-1])}
+        if self.stroke_going_on:
+            return differs  # the stroke will be told
+        self._reserve(known[differs])
+        np.copyto(known, now, where=differs)
+        self.touch(box, differs)
+        return None
 
-    def _drop_oldest_of_ours(self) -> None:
-        """Bound the memory of our steps; a later undo then skips the dropped ones."""
-        history = getattr(self._layer, "_undo_history", None)
-        ours = [step for step in self._done_steps() if step.ours]
-        while history is not None and len(ours) > 1 and sum(map(_n_bytes, ours)) > OWN_BYTES:
-            oldest = ours.pop(0)
-            for i in [i for i, atoms in enumerate(history) if atoms[0] is oldest.atoms[0]]:
-                del history[i]
-            self._steps.remove(oldest)
+    def _newest_done(self) -> _Step | None:
+        """Return what the next undo takes back, if we know it."""
+        stack = self._painting.undo_stack
+        if not stack:
+            return None
+        newest = _ends_of(stack[-1:])
+        return next((step for step in self._steps if step.is_on(newest)), None)
 
+    def _reserve(self, labels: NDArray[Any]) -> None:
+        self._reserved.update(numbers_in(labels).tolist())
 
-def _area(atoms: list[Any], shape: tuple[int, ...]) -> Area:
-    """Return the pixels that one step changed, with as small a box as it has.
-
-    An atom is (box, mask or None, old, new) or, from `data_setitem`, (indices, old, new).
-    """
-    boxes = [atom[0] if len(atom) == 4 else _box_of(atom[0]) for atom in atoms]
-    low = [min(box[axis].indices(n)[0] for box in boxes) for axis, n in enumerate(shape)]
-    high = [max(box[axis].indices(n)[1] for box in boxes) for axis, n in enumerate(shape)]
-    mask = np.zeros(np.subtract(high, low), bool)
-    for atom, box in zip(atoms, boxes, strict=True):
-        inside = tuple(
-            slice(part.indices(n)[0] - start, part.indices(n)[1] - start)
-            for part, n, start in zip(box, shape, low, strict=True)
-        )
-        if len(atom) == 4:
-            mask[inside] |= True if atom[1] is None else atom[1]
-        else:
-            mask[tuple(np.asarray(i) - start for i, start in zip(atom[0], low, strict=True))] = True
-    return tuple(slice(a, b) for a, b in zip(low, high, strict=True)), mask
+    def _note_news(self, box: Box) -> None:
+        spans = zip(box, self._known.shape, strict=True)
+        self._news.append(tuple(slice(*span.indices(n)[:2]) for span, n in spans))
+        self._is_edited = self._is_edited or self._making != "prediction"
 
 
-def _box_of(indices: tuple[Any, ...]) -> tuple[slice, ...]:
-    return tuple(slice(int(np.min(i)), int(np.max(i)) + 1) for i in indices)
+def _ends_of(stack: list[list[Any]]) -> set[int]:
+    return {id(atom) for atoms in stack for atom in (atoms[0], atoms[-1])}
+
+
+def _around(boxes: list[Box]) -> Box | None:
+    """Return the bounding box of some parts; None without any."""
+    if not boxes:
+        return None
+    return tuple(
+        slice(min(span.start for span in spans), max(span.stop for span in spans))
+        for spans in zip(*boxes, strict=True)
+    )
 
 
 def _n_bytes(step: _Step) -> int:

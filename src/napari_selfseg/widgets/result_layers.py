@@ -153,19 +153,20 @@ class ResultLayers:
         self._labels.append(EditableLabels(layer))
         return layer
 
-    def update_labels(self, layer: Labels, labels: NDArray[Any]) -> Labels:
+    def update_labels(self, layer: Labels, labels: NDArray[Any], smallest: int = 0) -> Labels:
         """Put a new prediction into a layer of `add_labels`; return the layer that has it.
 
         Untouched: replaced in place, the undo history is cleared. Touched by a person: one
         undoable step that leaves the touched pixels alone; steps in a row (a slider) are one
         step. While a stroke is being painted the update waits for its end; the newest wins.
-        A deleted layer is made again; the old object may still be given afterwards.
+        A deleted layer is made again; the old object may still be given afterwards. What
+        touched pixels leave of a predicted object is dropped below ``smallest`` px.
         """
         editable = self.editable(layer)
         layer = editable.layer
         if not self._is_there(layer) or layer.data.shape != labels.shape:
             return self._made_again(editable, labels)
-        editable.update(_for_napari(labels), still_wanted=lambda: self._is_there(layer))
+        editable.update(_for_napari(labels), lambda: self._is_there(layer), smallest)
         return layer
 
     def show_glimpse(
@@ -178,7 +179,6 @@ class ResultLayers:
     def end_glimpse(self, layer: Labels) -> None:
         """Take a glimpse back: no update will come."""
         self.editable(layer).end_glimpse()
-        layer.refresh(extent=False)
 
     def labels_of(self, layer: Labels) -> NDArray[Any]:
         """Return a copy of the labels (M, N) of a layer of `add_labels`, without a glimpse."""
@@ -190,7 +190,7 @@ class ResultLayers:
 
     def is_touched(self, layer: Labels) -> bool:
         """Whether a person has touched the layer at all."""
-        return bool(self.touched(layer).any())
+        return self.editable(layer).is_touched()
 
     def editable(self, layer: Labels) -> EditableLabels:
         """Return what a person does to a layer of `add_labels`."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_selfseg.session.corrections import numbers_in
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.result_layers import ResultLayers
 
@@ -65,9 +67,12 @@ class ShownLabels:
         self._now[name] = self._layers.add_labels(labels, title, **look)
         return self._now[name]
 
-    def update(self, name: str, labels: NDArray[Any]) -> None:
-        """Put a new prediction into a layer; one that the user deleted is made again."""
-        self._now[name] = self._layers.update_labels(self._now[name], labels)
+    def update(self, name: str, labels: NDArray[Any], smallest: int = 0) -> None:
+        """Put a new prediction into a layer; one that the user deleted is made again.
+
+        What touched pixels leave of a predicted object is dropped below ``smallest`` px.
+        """
+        self._now[name] = self._layers.update_labels(self._now[name], labels, smallest)
 
     def show_glimpse(self, name: str, rows: slice, columns: slice, labels: NDArray[Any]) -> None:
         """Show labels (m, n) of a part of the prediction that is being made."""
@@ -85,11 +90,8 @@ class ShownLabels:
     def put_back(self, name: str, edited: NDArray[Any]) -> None:
         """Write stored labels into a new layer; what differs counts as a person's work."""
         layer = self._now[name]
-        if edited.dtype == layer.data.dtype:
-            layer.data[...] = edited
-            layer.refresh()
-        else:
-            layer.data = edited
+        differs = np.asarray(layer.data != edited)
+        self._layers.editable(layer).restore(edited, differs, numbers_in(layer.data[differs]))
 
     def retire(self, name: str) -> None:
         """Keep a layer, if there is one, as one of an earlier run; a new one takes its place."""
