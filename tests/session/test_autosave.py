@@ -9,7 +9,6 @@ import threading
 import time
 
 import pytest
-from napari_selfseg.session.session_state import SessionState
 from tests.session.session_states import same, state
 
 from napari_selfseg.session import autosave as autosave_module
@@ -18,6 +17,7 @@ from napari_selfseg.session.autosave import Autosave
 from napari_selfseg.session.label_files import StoreError
 from napari_selfseg.session.lock import SessionLock
 from napari_selfseg.session.session_folder import LOCK, SessionFolder
+from napari_selfseg.session.session_state import SessionState
 
 ABOUT = {"sha256": "ab" * 32, "shape": [24, 31], "name": "tile"}
 SOON = 20.0  # s
@@ -46,7 +46,7 @@ def begin(place):
     made = []
 
     def made_one(path=place, **kwargs):
-        made.append(Autosave(lambda: SessionFolder(path), ABOUT, **kwargs))
+        made.append(Autosave(lambda: SessionFolder(path, ABOUT), **kwargs))
         return made[-1]
 
     yield made_one
@@ -202,7 +202,7 @@ def test_a_place_that_cannot_be_found_is_told_in_its_own_words(place):
     def nowhere():
         raise StoreError("Your work cannot be saved: the drive is in the drawer.")
 
-    one = Autosave(nowhere, ABOUT)
+    one = Autosave(nowhere)
     one.save(state(0))
     until(lambda: "drawer" in one.status.problem)
     one.close()
@@ -293,6 +293,23 @@ def test_a_run_of_a_session_that_was_taken_up_stays_named(begin, place):
 # ---- starting afresh, and two windows
 
 
+def test_what_was_done_before_is_kept_when_another_work_begins(begin, place):
+    one = begin()
+    one.save_run("learned", writes)
+    one.save(state(1))
+    until(lambda: stored(place).runs)
+    one.save(state(2))
+    one.set_aside(runs={"learned": 7})
+    one.save(state(3))
+    one.save(state(4))
+    assert one.wait(SOON)
+    folder = SessionFolder(place)
+    assert same(stored(place), state(4))
+    assert stored(place).runs == {"learned": 7}
+    (kept,) = folder.earlier()
+    assert same(folder.load_number(kept.number).state, state(2))
+
+
 def test_starting_afresh_keeps_what_was_there(begin, place):
     one = begin()
     one.save(state(1))
@@ -305,7 +322,7 @@ def test_starting_afresh_keeps_what_was_there(begin, place):
     folder = SessionFolder(place)
     assert same(folder.load().state, state(3))
     (kept,) = folder.earlier()
-    assert same(folder.load_earlier(kept.number).state, state(1))
+    assert same(folder.load_number(kept.number).state, state(1))
 
 
 def test_the_second_window_saves_nothing_and_says_who_does(begin, place):
@@ -326,7 +343,7 @@ def test_the_second_window_saves_nothing_and_says_who_does(begin, place):
     two.take_over()
     until(lambda: same(stored(place), state(2)))
     (kept,) = SessionFolder(place).earlier()
-    assert same(SessionFolder(place).load_earlier(kept.number).state, state(3))
+    assert same(SessionFolder(place).load_number(kept.number).state, state(3))
 
 
 def test_a_copy_goes_on_beside(begin, place, tmp_path):

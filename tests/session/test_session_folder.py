@@ -80,8 +80,9 @@ def test_other_programs_read_the_labels(folder):
 
 
 def test_nothing_in_it_says_where_the_image_was(folder, tmp_path):
-    folder.describe({"sha256": "0" * 64, "name": "tile", "shape": list(SHAPE)})
-    folder.save(state())
+    about = {"sha256": "0" * 64, "name": "tile", "shape": list(SHAPE)}
+    SessionFolder(folder.path, about).save(state())
+    assert folder.about() == about
     for path in folder.path.rglob("*"):
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes()
 
@@ -109,7 +110,7 @@ def test_what_is_set_aside_is_kept_and_not_offered(folder):
     (kept,) = folder.earlier()
     for i in range(5):
         folder.save(state(10 + i))
-    assert same(folder.load_earlier(kept.number).state, state(2))
+    assert same(folder.load_number(kept.number).state, state(2))
     assert same(loaded(folder), state(14))
 
 
@@ -119,7 +120,7 @@ def test_setting_aside_keeps_the_newest_whole_state(folder):
     (folder.path / "images" / newest.layers["learned"].labels.name).write_bytes(b"")
     folder.set_aside()
     (kept,) = folder.earlier()
-    assert same(folder.load_earlier(kept.number).state, state(1))
+    assert same(folder.load_number(kept.number).state, state(1))
 
 
 def test_damaged_states_are_set_aside_too_and_their_images_stay(folder):
@@ -320,7 +321,7 @@ def test_killed_between_any_two_operations_the_old_or_the_new_state_is_whole(
         try:
             found = after.load().state
         except StoreError:  # set aside
-            found = after.load_earlier(after.earlier()[0].number).state
+            found = after.load_number(after.earlier()[0].number).state
         assert same(found, old) or same(found, new), f"operation {k}"
         seen.add(same(found, new))
         after.save(state(11))  # and goes on

@@ -12,14 +12,12 @@ from napari_selfseg.session.lock import SessionLock
 from napari_selfseg.session.session_folder import LOCK, SessionFolder
 from napari_selfseg.session.session_place import (
     PLACE_VARIABLE,
+    SessionFinder,
     choose_place,
     delete_session,
     list_sessions,
     may_have_session,
-    new_copy,
     open_place,
-    session_folders,
-    session_key,
     sessions_place,
 )
 
@@ -37,9 +35,9 @@ def tile(seed=0):
 
 
 def kept(place, key, n=1):
-    folder = SessionFolder(place / key)
+    about = {"sha256": key, "shape": list(SHAPE), "name": f"tile {key}"}
+    folder = SessionFolder(place / key, about)
     place.mkdir(parents=True, exist_ok=True)
-    folder.describe({"sha256": key, "shape": list(SHAPE), "name": f"tile {key}"})
     for i in range(n):
         folder.save(state(i))
     return folder
@@ -81,9 +79,11 @@ def test_a_damaged_setting_is_none(tmp_path):
 
 def test_the_same_pixels_are_the_same_session_wherever_they_come_from():
     other_name = Tile(tile().pixels.copy(), 255.0, 0.25, "another name")
-    assert session_key(tile()) == session_key(other_name)
-    assert session_key(tile()) != session_key(tile(1))
-    assert session_key(tile()) != session_key(tile().crop(slice(0, 10), slice(None)))
+    part = tile().crop(slice(0, 10), slice(None))
+    one, same, other, cut = (SessionFinder(t) for t in (tile(), other_name, tile(1), part))
+    assert one.key == same.key
+    assert len({one.key, other.key, cut.key}) == 3
+    assert one.own().path == sessions_place() / one.key
 
 
 def test_all_sessions_the_newest_first(tmp_path):
@@ -114,17 +114,25 @@ def test_a_session_is_deleted_only_if_it_is_one_and_nobody_works_on_it(tmp_path)
     assert not folder.path.exists()
 
 
-def test_copies_are_of_the_same_image(tmp_path):
-    kept(tmp_path, "a")
-    copy = new_copy(tmp_path, "a")
-    kept(tmp_path, copy.path.name)
-    kept(tmp_path, "ab")
-    names = [folder.path.name for folder in session_folders(tmp_path, "a")]
-    assert names == ["a", "a-2"]
-    assert new_copy(tmp_path, "a").path.name == "a-3"
+def test_copies_are_of_the_same_image(monkeypatch, tmp_path):
+    monkeypatch.setenv(PLACE_VARIABLE, str(tmp_path))
+    finder = SessionFinder(tile())
+    assert finder.stored() == ()
+    finder.own().save(state())
+    finder.copy().save(state())
+    SessionFinder(tile(1)).own().save(state())
+    names = [path.name for path in finder.stored()]
+    assert names == [finder.key, f"{finder.key}-2"]
+    assert finder.copy().path.name == f"{finder.key}-2", "it goes on in the same copy"
+    assert SessionFinder(tile()).copy().path.name == f"{finder.key}-3"
+    assert finder.own().about()["name"] == "biopsy"
+    assert finder.under(tmp_path / "stick").path == tmp_path / "stick" / finder.key
 
 
-def test_no_pixel_is_read_if_no_image_of_this_shape_is_known(tmp_path):
+def test_no_pixel_is_read_if_no_image_of_this_shape_is_known(monkeypatch, tmp_path):
     kept(tmp_path, "a")
     assert may_have_session(tmp_path, SHAPE)
     assert not may_have_session(tmp_path, (5, 5))
+    monkeypatch.setenv(PLACE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(Tile, "sha256", lambda _: 1 / 0)
+    assert SessionFinder(tile().crop(slice(0, 5), slice(0, 5))).stored() == ()

@@ -61,6 +61,22 @@ class SaveStatus:
     holder: Owner | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A state to be saved, whatever comes after it or not; without one, setting aside."""
+
+    state: SessionState | None
+    is_must: bool
+
+
+def _coalesced(waiting: list[_Waiting], newest: _Waiting) -> list[_Waiting]:
+    """Return what has to be saved when a newer state has come: few, however long the disk takes."""
+    kept = [one for one in waiting if one.is_must]
+    asides = [i for i, one in enumerate(kept) if one.state is None]
+    after = asides[-1] + 1 if asides else 0
+    return [*kept[:after], *kept[after : after + 1], newest]
+
+
 class _Attempts:
     """How often something failed in a row, why, and when it is tried again."""
 
@@ -93,8 +109,6 @@ class Autosave:
     find_folder : callable() -> SessionFolder
         Called in the thread when something is to be saved first, and after a failure; it may
         take a while, and raise OSError or `StoreError`.
-    about : mapping
-        What the folder says of its image, as JSON.
     is_fresh : bool
         Whether the work is not a continuation of the state that is stored: that one is set aside
         before something is saved.
@@ -105,17 +119,16 @@ class Autosave:
     def __init__(
         self,
         find_folder: FolderFinder,
-        about: Mapping[str, Any],
         is_fresh: bool = True,
         runs: Mapping[str, int] | None = None,
     ) -> None:
-        self._find_folder, self._about, self._is_fresh = find_folder, about, is_fresh
+        self._find_folder, self._is_fresh = find_folder, is_fresh
         self._changed = threading.Condition()
         self._folder: SessionFolder | None = None
         self._lock: SessionLock | None = None
         self._left: list[SessionLock] = []  # of folders that were left; given back in the thread
         self._newest: SessionState | None = None  # handed over last
-        self._waiting: list[tuple[SessionState, bool]] = []  # and whether it must be saved
+        self._waiting: list[_Waiting] = []
         self._last: Manifest | None = None
         self._runs = dict(runs or {})
         self._writers: dict[str, RunWriter] = {}  # of the runs of this window
@@ -154,8 +167,24 @@ class Autosave:
         """
         with self._changed:
             self._newest = state
-            musts = [waiting for waiting in self._waiting if waiting[1]]
-            self._waiting = [*musts[:1], (state, at_all_costs)]
+            self._waiting = _coalesced(self._waiting, _Waiting(state, at_all_costs))
+            self._wake()
+
+    def set_aside(self, runs: Mapping[str, int] | None = None) -> None:
+        """Keep what was handed over so far as earlier work; what follows is another work.
+
+        Parameters
+        ----------
+        runs : mapping of str to int
+            The runs of what follows.
+        """
+        with self._changed:
+            before = [_Waiting(waiting.state, True) for waiting in self._waiting]
+            self._waiting = [*before, _Waiting(None, True)]
+            self._newest, self._last = None, None
+            self._runs = dict(runs or {})
+            self._writers.clear()
+            self._runs_waiting.clear()
             self._wake()
 
     def save_run(self, kind: str, writer: RunWriter) -> None:
@@ -198,7 +227,8 @@ class Autosave:
         """Save what waits, or this last state, and give the lock back; in the background."""
         with self._changed:
             if state is not None:
-                self._newest, self._waiting = state, [(state, True)]
+                self._newest = state
+                self._waiting = _coalesced(self._waiting, _Waiting(state, True))
             self._is_closing = True
             self._states_tried.again()
             self._runs_tried.again()
@@ -235,12 +265,12 @@ class Autosave:
         while True:
             with self._changed:
                 self._changed.wait_for(self._has_to_save, timeout=self._pause())
-                states = [state for state, _ in self._waiting]
+                jobs = list(self._waiting)
             for lock in self._left:
                 lock.release()
             self._left.clear()
             if tried.is_due or self._is_closing:
-                self._try(tried, partial(self._save_states, states))
+                self._try(tried, partial(self._save_states, jobs))
             with self._changed:
                 if self._is_closing and self._is_all_over():
                     self._let_go()
@@ -286,21 +316,25 @@ class Autosave:
     def _holds_lock(self) -> bool:
         return self._lock is not None and self._lock.is_mine
 
-    def _save_states(self, states: list[SessionState]) -> None:
+    def _save_states(self, jobs: list[_Waiting]) -> None:
         if not self._hold_lock():
             return
         folder, lock = self._folder, self._lock
         assert folder is not None
         assert lock is not None
-        if not states and self._newest is not None and not self._is_kept(folder):
-            states = [self._newest]  # somebody has deleted what was saved
-        for state in states:
+        if not jobs and self._newest is not None and not self._is_kept(folder):
+            jobs = [_Waiting(self._newest, False)]  # somebody has deleted what was saved
+        for job in jobs:
+            if job.state is None:
+                lock.beat()
+                folder.set_aside()
+            else:
+                with self._changed:
+                    runs = dict(self._runs)
+                self._last = folder.save(replace(job.state, runs=runs), lock.beat)
+                self._tell(saved_at=time.time())
             with self._changed:
-                runs = dict(self._runs)
-            self._last = folder.save(replace(state, runs=runs), lock.beat)
-            with self._changed:
-                self._waiting = [other for other in self._waiting if other[0] is not state]
-                self._status = replace(self._status, saved_at=time.time())
+                self._waiting = [other for other in self._waiting if other is not job]
         self._look_for_runs(folder)
 
     def _hold_lock(self) -> bool:
@@ -326,7 +360,6 @@ class Autosave:
         if self._is_fresh:
             folder.set_aside()
             self._is_fresh = False
-        folder.describe(self._about)
         with self._changed:
             self._changed.notify_all()  # a run may be waiting for the lock
         return True
@@ -346,9 +379,8 @@ class Autosave:
             if self._writers.get(kind) is writer:
                 self._runs[kind] = number
             if self._newest is not None:  # once more, now with the number of the run
-                self._newest = replace(self._newest)
-                musts = [waiting for waiting in self._waiting if waiting[1]]
-                self._waiting = [*musts, (self._newest, False)]
+                again = _Waiting(self._newest, False)
+                self._waiting = _coalesced(self._waiting, again)
             kept = set(self._runs.values())
             self._changed.notify_all()
         folder.drop_maps(kept)
@@ -369,7 +401,7 @@ class Autosave:
         self._runs.clear()
         self._runs_waiting.update(self._writers)
         if self._newest is not None:
-            self._waiting = [(self._newest, False)]
+            self._waiting = [_Waiting(self._newest, False)]
         self._states_tried.again()
         if self._waiting or self._runs_waiting:
             self._wake()

@@ -86,10 +86,14 @@ class SessionFolder:
     Parameters
     ----------
     path : Path
+    about : mapping, optional
+        What is written into it of the image it is the work on, as JSON; only whoever writes
+        needs to know.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
         self.path = path
+        self._about = about
         self._written: dict[tuple[str, str], tuple[NDArray[Any], ImageRecord]] = {}
         self._counted: dict[str, tuple[NDArray[np.bool_], int]] = {}
 
@@ -138,18 +142,18 @@ class SessionFolder:
             else "There is no stored work on this image."
         )
 
-    def load_earlier(self, number: int) -> Loaded:
-        """Read a state that was set aside.
+    def load_number(self, number: int) -> Loaded:
+        """Read one state, which may have been set aside meanwhile; else the newest that is whole.
 
         Raises
         ------
         StoreError
-            If it is gone or damaged.
+            If there is none; one sentence.
         """
-        try:
-            return self._load(self._path_of(EARLIER, number))
-        except OSError as error:
-            raise StoreError("This earlier work cannot be read any more.") from error
+        for kind in (STATE, EARLIER):
+            with suppress(StoreError, OSError):
+                return self._load(self._path_of(kind, number))
+        return self.load()
 
     def run_folder(self, number: int) -> Path:
         """Return where a run is kept."""
@@ -188,17 +192,6 @@ class SessionFolder:
 
     # ---- writing
 
-    def describe(self, about: Mapping[str, Any]) -> None:
-        """Say once which image this is the work on.
-
-        Raises
-        ------
-        OSError
-        """
-        if self.about() != about:
-            self._make_folders()
-            write_whole(self.path / ABOUT, json.dumps(about, indent=1).encode("ascii"))
-
     def save(
         self, state: SessionState, may_write: Callable[[], None] = lambda: None
     ) -> Manifest | None:
@@ -229,6 +222,8 @@ class SessionFolder:
         if len(shapes) > 1:
             raise StoreError(f"The labels of one tile differ in size: {sorted(shapes)}.")
         self._make_folders()
+        if self._about is not None and self.about() != self._about:
+            write_whole(self.path / ABOUT, json.dumps(self._about, indent=1).encode("ascii"))
         number = self._next_number()
         layers = {
             name: LayerRecord(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from platformdirs import user_config_path, user_data_path
@@ -105,18 +106,86 @@ def open_place() -> Path:
     return place
 
 
-def session_key(tile: Tile) -> str:
-    """Return the name of the folder for a tile: of the pixels of its region, and their shape."""
-    return tile.sha256()[:KEY_LENGTH]
+class SessionFinder:
+    """Finds the session folders of a tile; its pixels are read once, when it must be.
+
+    Not for the window's thread.
+
+    Parameters
+    ----------
+    tile : Tile
+    """
+
+    def __init__(self, tile: Tile) -> None:
+        self._tile = tile
+        self._copy: Path | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the tile's pixels and shape."""
+        return self._tile.sha256()
+
+    @property
+    def key(self) -> str:
+        """The name of the tile's session folder."""
+        return self.sha256[:KEY_LENGTH]
+
+    def own(self) -> SessionFolder:
+        """Return the session folder of the tile.
+
+        Raises
+        ------
+        OSError, StoreError
+            If the folder of all sessions is gone.
+        """
+        return self._at(open_place() / self.key)
+
+    def at(self, path: Path) -> SessionFolder:
+        """Return a session folder that was there.
+
+        Raises
+        ------
+        OSError, StoreError
+            If the folder of all sessions is gone.
+        """
+        if path.parent == sessions_place():
+            open_place()
+        return self._at(path)
+
+    def under(self, place: Path) -> SessionFolder:
+        """Return the session folder of the tile in a folder that the user has just chosen."""
+        return self._at(place / self.key)
+
+    def copy(self) -> SessionFolder:
+        """Return a session folder beside that of the tile, always the same one.
+
+        Raises
+        ------
+        OSError, StoreError
+            If there are too many, or the folder of all sessions is gone.
+        """
+        self._copy = self._copy or new_copy(open_place(), self.key)
+        return self._at(self._copy)
+
+    def stored(self) -> tuple[Path, ...]:
+        """Return the session folders of the tile that are there, its own first.
+
+        If no work on an image of this shape is stored, no pixel is read.
+        """
+        place = sessions_place()
+        if not may_have_session(place, self._tile.shape):
+            return ()
+        return tuple(path for path in _paths(place, self.key) if path.is_dir())
+
+    def _at(self, path: Path) -> SessionFolder:
+        # no path and no pixel of the image
+        tile = self._tile
+        about = {"sha256": self.sha256, "shape": list(tile.shape), "name": tile.name}
+        return SessionFolder(path, about)
 
 
-def session_folders(place: Path, key: str) -> tuple[SessionFolder, ...]:
-    """Return the sessions of an image that are kept, its own first and then the copies."""
-    return tuple(SessionFolder(path) for path in _paths(place, key) if path.is_dir())
-
-
-def new_copy(place: Path, key: str) -> SessionFolder:
-    """Return a session folder of an image that is not there yet.
+def new_copy(place: Path, key: str) -> Path:
+    """Return where another session of an image can be kept.
 
     Raises
     ------
@@ -125,7 +194,7 @@ def new_copy(place: Path, key: str) -> SessionFolder:
     """
     for path in _paths(place, key):
         if not path.exists():
-            return SessionFolder(path)
+            return path
     raise StoreError("There are too many copies of the work on this image.")
 
 
