@@ -92,6 +92,9 @@ class Autosaving(QObject):
         self._clock.setInterval(LOOK_MS)
         self._clock.timeout.connect(self._look)
         self._clock.start()
+        self._look_again = _single_shot(self, LOOK_AGAIN_MS, self._look_for_work)
+        self._wait = _single_shot(self, WAIT_MS, self._prepare)
+        self._wanted: EarlierWork | None = None
         work.layers.on_edited = self.note_edit
         work.layers.before_update = self.save_now
         work.kept.on_change = self.note_settings
@@ -147,7 +150,8 @@ class Autosaving(QObject):
         if self._is_closed:
             return
         self._is_closed = True
-        self._clock.stop()
+        for timer in (self._clock, self._look_again, self._wait):
+            timer.stop()
         if self._changed_at is not None:
             self._hand_over(at_all_costs=True)
         if self._autosave is not None:
@@ -164,7 +168,8 @@ class Autosaving(QObject):
         self.is_taking_up = True
         self.changed.emit()
         self.taking_up.emit(read_settings(earlier.manifest.values))
-        self._prepare(earlier)
+        self._wanted = earlier
+        self._prepare()
 
     def start_afresh(self) -> None:
         """Go on with what is shown; the stored work is set aside when something is saved."""
@@ -233,7 +238,7 @@ class Autosaving(QObject):
     ) -> Autosave:
         self._autosave = Autosave(find_folder, is_fresh, runs)
         self._stored_runs.clear()
-        QTimer.singleShot(LOOK_AGAIN_MS, self, self._look_for_work)
+        self._look_again.start()
         return self._autosave
 
     def _move_to(self, find_folder: Callable[[], SessionFolder]) -> None:
@@ -270,10 +275,13 @@ class Autosaving(QObject):
         self._is_looking, self._has_looked, self.found = False, True, found
         self.changed.emit()
 
-    def _prepare(self, earlier: EarlierWork) -> None:
+    def _prepare(self) -> None:
+        earlier = self._wanted
+        if earlier is None or self._is_closed:
+            return
         if self.work.search.is_finding("threshold") or self.work.search.is_finding("learned"):
             # what it finds would be put into the labels that are brought back
-            QTimer.singleShot(WAIT_MS, self, lambda: self._prepare(earlier))
+            self._wait.start()
             return
         job = partial(prepare, earlier, self.work.tile_view.tile)
         run_once(job, partial(self._on_prepared, earlier), self._on_failed, self._owner)
@@ -295,7 +303,7 @@ class Autosaving(QObject):
         place = None if autosave is None else autosave.folder
         if autosave is not None and place is not None and place.path == earlier.folder:
             autosave.set_aside(runs)
-            QTimer.singleShot(LOOK_AGAIN_MS, self, self._look_for_work)
+            self._look_again.start()
             return
         if autosave is not None:
             autosave.close()
@@ -306,6 +314,14 @@ class Autosaving(QObject):
         self.is_taking_up = False
         self.changed.emit()
         self.failed.emit(sentence)
+
+
+def _single_shot(owner: QObject, after_ms: int, do: Callable[[], None]) -> QTimer:
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(after_ms)
+    timer.timeout.connect(do)
+    return timer
 
 
 def _runs_of(work: TileWork) -> dict[str, tuple[Any, RunWriter]]:

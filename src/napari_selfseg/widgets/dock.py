@@ -307,8 +307,11 @@ class SelfSegDock(QWidget):
         self.scroll.setWidget(content)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
+        notices = QVBoxLayout()
+        notices.setContentsMargins(8, 0, 8, 0)
         for notice in (self.earlier_card, self.trouble):
-            whole.addWidget(notice)
+            notices.addWidget(notice)
+        whole.addLayout(notices)
         whole.addWidget(self.scroll, 1)
         whole.addWidget(self.saved_line)
         self.setMinimumWidth(NARROWEST)

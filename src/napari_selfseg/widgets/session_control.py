@@ -24,7 +24,10 @@ from napari_selfseg.widgets.training_panel import TrainingPanel
 
 LOOK_MS = 500
 SLOW_S = 1.5  # saving is only told if it takes longer
-WHILE_OPEN = "Go on working: nothing is lost while this window is open, and saving is tried again."
+WHAT_TO_DO = (
+    "Make room, connect the drive, or keep your work elsewhere. Until then you can go on: nothing "
+    "is lost while this window is open, and saving is tried again every few seconds."
+)
 
 
 class SessionControl(QObject):
@@ -157,7 +160,7 @@ class SessionControl(QObject):
     def _trouble(self, status: SaveStatus, holder: Owner | None) -> tuple[str, tuple[str, ...]]:
         """Return what is wrong, and what can be done about it."""
         if status.problem:
-            return f"{status.problem} {WHILE_OPEN}", ("retry", "place")
+            return f"{status.problem} {WHAT_TO_DO}", ("retry", "place")
         if holder is not None:
             elsewhere = holder.host not in ("", socket.gethostname())
             where = f" on {holder.host}" if elsewhere else ""
