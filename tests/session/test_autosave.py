@@ -13,6 +13,7 @@ from tests.session.session_states import same, state
 
 from napari_selfseg.session import autosave as autosave_module
 from napari_selfseg.session import lock as lock_module
+from napari_selfseg.session import waiting
 from napari_selfseg.session.autosave import Autosave
 from napari_selfseg.session.label_files import StoreError
 from napari_selfseg.session.lock import SessionLock
@@ -26,13 +27,10 @@ SOON = 20.0  # s
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Try again soon."""
-    for name, seconds in (
-        ("FIRST_RETRY_S", 0.05),
-        ("LAST_RETRY_S", 0.1),
-        ("BEAT_S", 0.1),
-        ("WATCHING_S", 0.05),
-    ):
-        monkeypatch.setattr(autosave_module, name, seconds)
+    monkeypatch.setattr(waiting, "FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr(waiting, "LAST_RETRY_S", 0.1)
+    monkeypatch.setattr(autosave_module, "BEAT_S", 0.1)
+    monkeypatch.setattr(autosave_module, "WATCHING_S", 0.05)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from benchmarks.crash import one_try
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")

@@ -18,6 +18,7 @@ from tests.widgets.test_main_job import Person, docked
 
 from napari_selfseg.core.methods.settings import preset_settings
 from napari_selfseg.session import autosave as autosave_module
+from napari_selfseg.session import waiting
 from napari_selfseg.session.autosave import close_all
 from napari_selfseg.session.session_folder import LOCK, SessionFolder
 from napari_selfseg.session.session_place import PLACE_VARIABLE, choose_place
@@ -38,8 +39,8 @@ def impatient(monkeypatch, tmp_path):
     monkeypatch.setattr(autosaving, "LOOK_MS", 100)
     monkeypatch.setattr(autosaving, "LOOK_AGAIN_MS", 300)
     monkeypatch.setattr(autosave_module, "BEAT_S", 0.3)
-    monkeypatch.setattr(autosave_module, "FIRST_RETRY_S", 0.2)
-    monkeypatch.setattr(autosave_module, "LAST_RETRY_S", 0.4)
+    monkeypatch.setattr(waiting, "FIRST_RETRY_S", 0.2)
+    monkeypatch.setattr(waiting, "LAST_RETRY_S", 0.4)
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def kill(me, place):
     for lock in place.glob(f"*/{LOCK}"):
         told = json.loads(lock.read_text())
         keeping._autosave._lock = None
-        keeping._autosave._status = autosave_module.SaveStatus(is_elsewhere=True)
+        keeping._autosave._status = waiting.SaveStatus(is_elsewhere=True)
         lock.write_text(json.dumps({**told, "pid": ended.pid, "token": "killed"}) + "\n")
 
 

@@ -12,19 +12,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari_selfseg.core.atomic import why_not_written
 from napari_selfseg.session.label_files import StoreError
-from napari_selfseg.session.lock import BEAT_S, LockLostError, Owner, SessionLock
+from napari_selfseg.session.lock import BEAT_S, LockLostError, SessionLock
 from napari_selfseg.session.session_files import Manifest
 from napari_selfseg.session.session_folder import LOCK, SessionFolder
 from napari_selfseg.session.session_state import SessionState
+from napari_selfseg.session.waiting import Attempts, SaveStatus, Waiting, coalesced
 
-FIRST_RETRY_S, LAST_RETRY_S = 1.0, 8.0
 WATCHING_S = 1.0  # between two looks at a lock that may be nobody's
 CLOSING_TRIES = 2  # of the last save, when the window is gone
 EXIT_WAIT_S = 15.0  # for the last saves when the program ends
@@ -33,72 +33,6 @@ FolderFinder = Callable[[], SessionFolder]
 RunWriter = Callable[[Path], None]
 logger = logging.getLogger(__name__)
 _going_on: weakref.WeakSet[Autosave] = weakref.WeakSet()
-
-
-@dataclass(frozen=True)
-class SaveStatus:
-    """How it stands with the saving.
-
-    Parameters
-    ----------
-    saved_at : float or None
-        When something was saved last, s since 1970.
-    is_waiting : bool
-        Whether something is not on the disk yet.
-    problem : str
-        One sentence for the user as long as nothing can be saved.
-    is_elsewhere : bool
-        Whether another window works, or has worked, on the same session: nothing is saved here
-        until `Autosave.take_over` or `Autosave.move_to`.
-    holder : Owner or None
-        That other window, as long as it is open.
-    """
-
-    saved_at: float | None = None
-    is_waiting: bool = False
-    problem: str = ""
-    is_elsewhere: bool = False
-    holder: Owner | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Waiting:
-    """A state to be saved, whatever comes after it or not; without one, setting aside."""
-
-    state: SessionState | None
-    is_must: bool
-
-
-def _coalesced(waiting: list[_Waiting], newest: _Waiting) -> list[_Waiting]:
-    """Return what has to be saved when a newer state has come: few, however long the disk takes."""
-    kept = [one for one in waiting if one.is_must]
-    asides = [i for i, one in enumerate(kept) if one.state is None]
-    after = asides[-1] + 1 if asides else 0
-    return [*kept[:after], *kept[after : after + 1], newest]
-
-
-class _Attempts:
-    """How often something failed in a row, why, and when it is tried again."""
-
-    def __init__(self) -> None:
-        self.count, self.next_at, self.problem = 0, 0.0, ""
-
-    @property
-    def is_due(self) -> bool:
-        return time.monotonic() >= self.next_at
-
-    def failed(self, problem: str) -> None:
-        pause = min(FIRST_RETRY_S * 2**self.count, LAST_RETRY_S)
-        self.count, self.problem = self.count + 1, problem
-        self.next_at = time.monotonic() + pause
-
-    def again(self) -> None:
-        """Try at once; what was wrong stays told until it is known to be over."""
-        self.count, self.next_at = 0, 0.0
-
-    def succeeded(self) -> None:
-        self.again()
-        self.problem = ""
 
 
 class Autosave:
@@ -128,13 +62,13 @@ class Autosave:
         self._lock: SessionLock | None = None
         self._left: list[SessionLock] = []  # of folders that were left; given back in the thread
         self._newest: SessionState | None = None  # handed over last
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Waiting] = []
         self._last: Manifest | None = None
         self._runs = dict(runs or {})
         self._writers: dict[str, RunWriter] = {}  # of the runs of this window
         self._runs_waiting: dict[str, RunWriter] = {}
         self._status = SaveStatus()
-        self._states_tried, self._runs_tried = _Attempts(), _Attempts()
+        self._states_tried, self._runs_tried = Attempts(), Attempts()
         self._is_closing = self._has_ended = False
         self._threads: list[threading.Thread] = []
 
@@ -167,7 +101,7 @@ class Autosave:
         """
         with self._changed:
             self._newest = state
-            self._waiting = _coalesced(self._waiting, _Waiting(state, at_all_costs))
+            self._waiting = coalesced(self._waiting, Waiting(state, at_all_costs))
             self._wake()
 
     def set_aside(self, runs: Mapping[str, int] | None = None) -> None:
@@ -179,8 +113,8 @@ class Autosave:
             The runs of what follows.
         """
         with self._changed:
-            before = [_Waiting(waiting.state, True) for waiting in self._waiting]
-            self._waiting = [*before, _Waiting(None, True)]
+            before = [Waiting(waiting.state, True) for waiting in self._waiting]
+            self._waiting = [*before, Waiting(None, True)]
             self._newest, self._last = None, None
             self._runs = dict(runs or {})
             self._writers.clear()
@@ -228,7 +162,7 @@ class Autosave:
         with self._changed:
             if state is not None:
                 self._newest = state
-                self._waiting = _coalesced(self._waiting, _Waiting(state, True))
+                self._waiting = coalesced(self._waiting, Waiting(state, True))
             self._is_closing = True
             self._states_tried.again()
             self._runs_tried.again()
@@ -316,14 +250,14 @@ class Autosave:
     def _holds_lock(self) -> bool:
         return self._lock is not None and self._lock.is_mine
 
-    def _save_states(self, jobs: list[_Waiting]) -> None:
+    def _save_states(self, jobs: list[Waiting]) -> None:
         if not self._hold_lock():
             return
         folder, lock = self._folder, self._lock
         assert folder is not None
         assert lock is not None
         if not jobs and self._newest is not None and not self._is_kept(folder):
-            jobs = [_Waiting(self._newest, False)]  # somebody has deleted what was saved
+            jobs = [Waiting(self._newest, False)]  # somebody has deleted what was saved
         for job in jobs:
             if job.state is None:
                 lock.beat()
@@ -379,8 +313,8 @@ class Autosave:
             if self._writers.get(kind) is writer:
                 self._runs[kind] = number
             if self._newest is not None:  # once more, now with the number of the run
-                again = _Waiting(self._newest, False)
-                self._waiting = _coalesced(self._waiting, again)
+                again = Waiting(self._newest, False)
+                self._waiting = coalesced(self._waiting, again)
             kept = set(self._runs.values())
             self._changed.notify_all()
         folder.drop_maps(kept)
@@ -401,7 +335,7 @@ class Autosave:
         self._runs.clear()
         self._runs_waiting.update(self._writers)
         if self._newest is not None:
-            self._waiting = [_Waiting(self._newest, False)]
+            self._waiting = [Waiting(self._newest, False)]
         self._states_tried.again()
         if self._waiting or self._runs_waiting:
             self._wake()
@@ -411,7 +345,7 @@ class Autosave:
         if lock is not None:
             lock.release()
 
-    def _try(self, tried: _Attempts, job: Callable[[], None]) -> None:
+    def _try(self, tried: Attempts, job: Callable[[], None]) -> None:
         """Do a job; what goes wrong is told, and tried again later."""
         try:
             job()

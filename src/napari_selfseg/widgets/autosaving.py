@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_selfseg.session.autosave import Autosave, RunWriter, SaveStatus
+from napari_selfseg.session.autosave import Autosave, RunWriter
 from napari_selfseg.session.lock import Owner
 from napari_selfseg.session.session_folder import SessionFolder
 from napari_selfseg.session.session_place import SessionFinder
 from napari_selfseg.session.session_state import SessionState
 from napari_selfseg.session.store import save_region_run, save_run
+from napari_selfseg.session.waiting import SaveStatus
 from napari_selfseg.session.work_settings import SETTINGS_VALUE, WorkSettings, read_settings
 from napari_selfseg.widgets.background import run_once
 from napari_selfseg.widgets.earlier_work import (
@@ -156,6 +157,11 @@ class Autosaving(QObject):
             self._hand_over(at_all_costs=True)
         if self._autosave is not None:
             self._autosave.close()
+        # the work may outlive the window
+        work = self.work
+        work.layers.on_edited = lambda _: None
+        work.layers.before_update = work.kept.on_change = lambda: None
+        self._snapshots.note()
 
     # ---- what the person wants
 

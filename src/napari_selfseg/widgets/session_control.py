@@ -12,10 +12,10 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_selfseg.session.autosave import SaveStatus
 from napari_selfseg.session.label_files import StoreError
 from napari_selfseg.session.lock import Owner
 from napari_selfseg.session.session_place import choose_place
+from napari_selfseg.session.waiting import SaveStatus
 from napari_selfseg.session.work_settings import WorkSettings, choice_to_store
 from napari_selfseg.widgets.autosaving import Autosaving
 from napari_selfseg.widgets.session_bar import EarlierCard, SavedLine, TroubleBanner
