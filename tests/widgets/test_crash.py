@@ -10,9 +10,14 @@ from benchmarks.crash import one_try
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 
 
-@pytest.mark.parametrize(("seed", "after_s"), [(1, 4.0), (2, 7.5)])
-def test_a_killed_program_leaves_its_work(tmp_path, seed, after_s):
-    found = one_try(tmp_path, after_s, side=160, seed=seed)
+HAS_SCREEN = os.environ.get("QT_QPA_PLATFORM") != "offscreen"
+
+
+@pytest.mark.parametrize(
+    ("seed", "after_s", "window"), [(1, 4.0, False), (2, 7.5, False), (3, 4.0, HAS_SCREEN)]
+)
+def test_a_killed_program_leaves_its_work(tmp_path, seed, after_s, window):
+    found = one_try(tmp_path, after_s, side=160, seed=seed, window=window)
     assert found.is_same, "labels and touched pixels are those that were handed over"
     assert found.n_lost < found.n_actions
     assert found.lost_s <= 10

@@ -8,12 +8,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from napari.layers import Labels
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
-from tests.widgets.fake_training import RGB
+from tests.drawn_regions import drawn_regions
+from tests.widgets.fake_training import RGB, make_result
 from tests.widgets.test_main_job import Person, docked
 
 from napari_selfseg.core.methods.settings import preset_settings
@@ -61,7 +65,7 @@ def open_window(make_napari_viewer, qtbot, drag_on):
 
     yield opened
     for person in persons:
-        if "dock" in vars(person):
+        if isalive(person.dock):
             person.dock.session.close_all()
     close_all()
     qtbot.waitUntil(lambda: not background._going_on, timeout=SOON)
@@ -215,6 +219,94 @@ def test_what_was_learned_comes_back(open_window, own_sessions):
     assert only_session(own_sessions).runs() == (1,)
 
 
+def test_regions_come_back_with_their_names_and_objects(open_window, own_sessions):
+    rgb, _ = drawn_regions()
+    me = open_window(rgb)
+    me.click("Find regions")
+    me.click("Train")
+    me.wait_until(lambda: me.dock.work.regions.active == "regions", LATER)
+    me.wait_until(lambda: not me.dock.training.is_running)
+    work = me.dock.work.regions
+    work.rename(2, "gland")
+    work.take_structure(2)
+    me.wait_until(lambda: work.active == "structure" and not work.is_finding)
+    layer = work.layer_of("structure")
+    me.viewer.layers.selection.active = layer
+    layer.mode, layer.brush_size, layer.selected_label = "paint", 8, 77
+    me.stroke(120, 150)
+    all_saved(me)
+    me.wait_until(lambda: only_session(own_sessions).newest().runs == {"regions": 1})
+    kept = {name: work.labels_of(name) for name in ("regions", "structure")}
+    close(me)
+
+    again = open_window(rgb)
+    again.click("Take it up")
+    again.wait_until(lambda: again.dock.work.regions.active == "structure", LATER)
+    work = again.dock.work.regions
+    assert again.dock.training_panel.mode == "regions"
+    assert again.dock.region_panel.isVisible()
+    for name, labels in kept.items():
+        assert np.array_equal(work.labels_of(name), labels)
+    assert work.result.names[1] == "gland"
+    assert work.result.structure == 2
+    assert [layer.visible for layer in again.viewer.layers if layer.name.startswith("biopsy ")] == [
+        False,
+        True,
+    ]
+    again.picture("session-regions")
+    assert work.layers.editable(work.layer_of("structure")).touched()[120, 150]
+
+
+def test_corrected_labels_of_an_earlier_training_are_kept_too(open_window, own_sessions):
+    me = open_window()
+    work = me.dock.work
+    work.take_result(make_result(work.tile_view.tile), is_own_run=False)
+    me.wait_until(lambda: work.is_shown)
+    work.take("learned")
+    take_brush(me)
+    me.stroke(60, 60)
+    corrected = work_of(me)
+    work.take_result(make_result(work.tile_view.tile), is_own_run=False)
+    me.wait_until(lambda: work.is_shown and "earlier-1" in work.kept_layers())
+    all_saved(me)
+    state = only_session(own_sessions).load().state
+    assert np.array_equal(state.layers["earlier-1"].labels, corrected[0])
+    assert np.array_equal(state.layers["earlier-1"].touched, corrected[1])
+    close(me)
+
+    again = open_window()
+    again.click("Take it up")
+    again.wait_until(lambda: again.dock.earlier_card.isHidden())
+    again.wait_until(lambda: not again.dock.session.shown.is_taking_up)
+    found = [layer for layer in again.viewer.layers if isinstance(layer, Labels)]
+    assert any(np.array_equal(layer.data, corrected[0]) for layer in found)
+
+
+def test_labels_whose_network_cannot_be_read_are_shown_with_a_word(open_window, own_sessions):
+    me = open_window()
+    work = me.dock.work
+    work.take_result(make_result(work.tile_view.tile), is_own_run=False)
+    me.wait_until(lambda: work.is_shown)
+    work.take("learned")
+    take_brush(me)
+    me.stroke(60, 60)
+    corrected = work_of(me)[0]
+    all_saved(me)
+    close(me)
+    folder = only_session(own_sessions)
+    state = folder.load().state
+    layers = {"learned": state.layers["learned"]}
+    folder.save(replace(state, layers=layers, runs={"learned": 1}))
+
+    again = open_window()
+    again.click("Take it up")
+    again.wait_until(lambda: again.dock.earlier_card.isHidden())
+    (layer,) = (one for one in again.viewer.layers if isinstance(one, Labels))
+    assert layer.visible
+    assert np.array_equal(layer.data, corrected)
+    assert "could not be read" in again.dock.training_panel.outcome.text()
+
+
 def test_starting_afresh_keeps_the_earlier_work(open_window, own_sessions):
     me = open_window()
     start_painting(me)
@@ -266,13 +358,17 @@ def test_whoever_does_not_answer_loses_nothing(open_window, own_sessions):
     assert np.array_equal(work_of(again)[0], first[0])
 
 
-def test_closing_saves_what_was_done_last(open_window, own_sessions, monkeypatch):
+@pytest.mark.parametrize("what", ["dock", "window"])
+def test_closing_saves_what_was_done_last(open_window, own_sessions, monkeypatch, what):
     monkeypatch.setattr(autosaving, "SAVE_S", 1000.0)
     me = open_window()
     start_painting(me)
     me.stroke(60, 60)
     labels = work_of(me)[0]
-    me.viewer.window.remove_dock_widget(me.dock.parent())
+    if what == "dock":
+        me.viewer.window.remove_dock_widget(me.dock.parent())
+    else:
+        me.viewer.close()
     me.wait_until(lambda: any(own_sessions.iterdir()))
     close_all()
     assert np.array_equal(

@@ -119,7 +119,8 @@ class KeptValues:
         name : str
             Small letters, digits and underscores.
         supplier : callable() -> JSON
-            Asked in the window's thread whenever something is saved. None is not kept.
+            Asked in the window's thread whenever something is saved. None is not kept; as long as
+            there is nothing else to keep, neither is what is empty.
         receiver : callable(JSON)
             Gets the value when stored work is taken up; at once if that was before. The value was
             in a file, so it may be anything: the receiver checks it.

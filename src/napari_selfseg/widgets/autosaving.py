@@ -113,7 +113,9 @@ class Autosaving(QObject):
     @property
     def holder(self) -> Owner | None:
         """Another window that works on this image now."""
-        return self.found.holder if self._autosave is None else self.status.holder
+        status = self.status
+        is_known = status.is_elsewhere or status.saved_at is not None
+        return status.holder if is_known else self.found.holder
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -214,7 +216,7 @@ class Autosaving(QObject):
 
     def _look(self) -> None:
         """Save what changed a moment ago; see what another window does."""
-        is_painting = self._snapshots.stroke_going_on
+        is_painting = self.work.layers.stroke_going_on
         if is_painting:
             self._snapshots.note()
             self._note()

@@ -75,6 +75,11 @@ class ResultLayers:
         self.before_update: Callable[[], None] = lambda: None
 
     @property
+    def stroke_going_on(self) -> bool:
+        """Whether a stroke is being painted in any of the labels layers."""
+        return any(editable.stroke_going_on for editable in self._labels)
+
+    @property
     def preview(self) -> Image | None:
         """The preview layer; None before `prepare_preview` or after its removal."""
         return self._preview if self._is_there(self._preview) else None

@@ -109,10 +109,10 @@ class ShownLabels:
         editable = self._layers.editable(self._now[name])
         editable.restore(work.labels, work.touched, work.reserved)
 
-    def restore_former(self, work: LayerWork, title: str) -> None:
+    def restore_former(self, work: LayerWork, title: str, visible: bool) -> None:
         """Show a person's stored work without what it was made of, as that of an earlier run."""
         layer = self._layers.add_labels(work.labels, title)
-        layer.visible = False
+        layer.visible = visible
         self._layers.editable(layer).restore(work.labels, work.touched, work.reserved)
         self._former.append(layer)
 

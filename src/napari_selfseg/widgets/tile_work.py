@@ -172,7 +172,7 @@ class TileWork(QObject):
                 self._make_layer(name)
                 self._shown.restore(name, work)
             else:
-                self._shown.restore_former(work, LEARNED_NAME)
+                self._shown.restore_former(work, LEARNED_NAME, visible=not candidates)
         if "learned" in candidates:
             self._show_confidence()
         wanted = [active, "learned", "threshold"]

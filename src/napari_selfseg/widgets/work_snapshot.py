@@ -47,14 +47,6 @@ class WorkSnapshots:
         self._taken, self._changed = found, set()
         return {name: taken for name, (_, taken) in found.items()}
 
-    @property
-    def stroke_going_on(self) -> bool:
-        """Whether a stroke is being painted in any of the layers."""
-        layers = self._work.kept_layers() | self._work.regions.kept_layers()
-        return any(
-            self._work.layers.editable(layer).stroke_going_on for layer, _ in layers.values()
-        )
-
 
 def _work_of(editable: EditableLabels, settings: dict[str, Any]) -> LayerWork:
     return LayerWork(editable.labels(), editable.touched(), editable.reserved(), settings)
