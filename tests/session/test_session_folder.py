@@ -350,6 +350,9 @@ def test_refused_at_any_operation_the_old_state_stays_and_the_next_try_works(
                 refused = True
         found = loaded(folder)
         assert same(found, state(9)) or (refused and same(found, state(N_STATES - 1)))
+        if not same(found, state(9)):
+            images = [p.name for p in (folder.path / "images").iterdir() if not is_leftover(p.name)]
+            assert max(name[-10:] for name in images) == f"{N_STATES:06d}.tif", "a full disk stays"
         folder.save(state(9))
         assert same(loaded(folder), state(9))
 

@@ -19,12 +19,10 @@ together. What no state names any more is removed after that.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,48 +35,31 @@ from napari_selfseg.session.session_files import (
     ImageRecord,
     LayerRecord,
     Manifest,
-    from_ranges,
-    read_bounded,
-    read_image,
     read_manifest,
     to_ranges,
     write_image,
     write_manifest,
 )
-from napari_selfseg.session.session_state import LayerWork, SessionState, corrected_places
+from napari_selfseg.session.session_state import SessionState, corrected_places
+from napari_selfseg.session.stored_states import (
+    ABOUT,
+    EARLIER,
+    IMAGE,
+    IMAGES,
+    LOCK,
+    NUMBERED,
+    RUNS,
+    STATE,
+    StoredStates,
+)
 
-STATE, EARLIER = "state", "earlier"
+__all__ = ["LOCK", "SessionFolder"]
+
 N_STATES = 3  # the newest and those before it that are kept
-IMAGES, RUNS, LOCK, ABOUT = "images", "runs", "lock", "session.json"
-LARGEST_ABOUT = 100_000  # bytes
-MAP_FILES = (
-    "confidence.tif",
-    "doubt.tif",
-    "depth.tif",
-)  # in RUN/result
-
-_NUMBERED = re.compile(r"(state|earlier)-([0-9]{6,12})\.json")
-_IMAGE = re.compile(r".+-([0-9]{6,12})\.tif")
+MAP_FILES = ("confidence.tif", "doubt.tif", "depth.tif")  # in RUN/result
 
 
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A state that was read.
-
-    Parameters
-    ----------
-    state : SessionState
-    manifest : Manifest
-    note : str
-        One sentence for the user if it is not the newest one; else empty.
-    """
-
-    state: SessionState
-    manifest: Manifest
-    note: str = ""
-
-
-class SessionFolder:
+class SessionFolder(StoredStates):
     """Reads the session folder of a tile, and writes it: whoever writes holds its lock.
 
     Nothing is made before the first state is written.
@@ -92,87 +73,10 @@ class SessionFolder:
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self._about = about
         self._written: dict[tuple[str, str], tuple[NDArray[Any], ImageRecord]] = {}
         self._counted: dict[str, tuple[NDArray[np.bool_], int]] = {}
-
-    def __repr__(self) -> str:
-        return f"SessionFolder({str(self.path)!r})"
-
-    # ---- reading
-
-    def newest(self) -> Manifest | None:
-        """Return the manifest of the newest state that can be read; None if there is none."""
-        return next(iter(self._readable(STATE)), None)
-
-    def earlier(self) -> tuple[Manifest, ...]:
-        """Return the manifests of what was set aside, the newest first."""
-        return tuple(self._readable(EARLIER))
-
-    def load(self) -> Loaded:
-        """Read the newest state that is whole.
-
-        Raises
-        ------
-        StoreError
-            If there is none; one sentence.
-        """
-        paths = self._numbered(STATE)
-        for path in paths:
-            try:
-                loaded = self._load(path)
-            except (StoreError, OSError):
-                continue
-            if path == paths[0]:
-                return loaded
-            when = f"{loaded.manifest.when:%H:%M:%S}"
-            note = f"What was saved last is damaged; this is the state of {when}, just before."
-            return Loaded(loaded.state, loaded.manifest, note)
-        for path in paths:  # an image that did not change belongs to several states
-            with suppress(StoreError, OSError):
-                loaded = self._load(path, in_part=True)
-                if loaded.state.layers:
-                    lost = ", ".join(sorted(set(loaded.manifest.layers) - set(loaded.state.layers)))
-                    note = f"A part of the stored work is damaged and was left out ({lost})."
-                    return Loaded(loaded.state, loaded.manifest, note)
-        raise StoreError(
-            "The stored work on this image is damaged and cannot be read."
-            if paths
-            else "There is no stored work on this image."
-        )
-
-    def load_number(self, number: int) -> Loaded:
-        """Read one state, which may have been set aside meanwhile; else the newest that is whole.
-
-        Raises
-        ------
-        StoreError
-            If there is none; one sentence.
-        """
-        for kind in (STATE, EARLIER):
-            with suppress(StoreError, OSError):
-                return self._load(self._path_of(kind, number))
-        return self.load()
-
-    def run_folder(self, number: int) -> Path:
-        """Return where a run is kept."""
-        return self.path / RUNS / f"{number:04d}"
-
-    def runs(self) -> tuple[int, ...]:
-        """Return the numbers of the runs that are kept, in the order of their training."""
-        with suppress(OSError):
-            names = [path.name for path in (self.path / RUNS).iterdir() if path.is_dir()]
-            return tuple(sorted(int(n) for n in names if n.isdecimal() and len(n) <= 6))
-        return ()
-
-    def about(self) -> dict[str, Any]:
-        """Return what the folder says of its image; empty if that cannot be read."""
-        try:
-            told = json.loads(read_bounded(self.path / ABOUT, LARGEST_ABOUT))
-        except (OSError, ValueError, RecursionError, StoreError):
-            return {}
-        return told if isinstance(told, dict) else {}
 
     def is_kept(self, manifest: Manifest) -> bool:
         """Whether a saved state is still there."""
@@ -225,26 +129,13 @@ class SessionFolder:
         if self._about is not None and self.about() != self._about:
             write_whole(self.path / ABOUT, json.dumps(self._about, indent=1).encode("ascii"))
         number = self._next_number()
-        layers = {
-            name: LayerRecord(
-                labels=self._keep(name, "labels", layer.labels, number),
-                touched=self._keep(name, "touched", layer.touched, number),
-                reserved=to_ranges(layer.reserved),
-                settings=dict(layer.settings),
-                n_corrections=self._corrections(name, layer.touched),
-            )
-            for name, layer in state.layers.items()
-        }
-        manifest = Manifest(
-            number=number,
-            saved_at=time.time(),
-            shape=shapes.pop(),
-            layers=layers,
-            values=dict(state.values),
-            runs=dict(state.runs),
-        )
-        may_write()
-        write_manifest(self._path_of(STATE, number), manifest)
+        try:
+            manifest = self._written_images(state, shapes.pop(), number)
+            may_write()
+            write_manifest(self._path_of(STATE, number), manifest)
+        except Exception:
+            self._take_back(number)
+            raise
         self._tidy(number)
         return manifest
 
@@ -285,60 +176,50 @@ class SessionFolder:
 
     # ---- inside
 
-    def _load(self, path: Path, in_part: bool = False) -> Loaded:
-        manifest = read_manifest(path)
-        most = manifest.shape[0] * manifest.shape[1]
-        images = self.path / IMAGES
-        layers = {}
-        for name, record in manifest.layers.items():
-            try:
-                layers[name] = LayerWork(
-                    labels=read_image(images, record.labels, manifest.shape),
-                    touched=read_image(images, record.touched, manifest.shape),
-                    reserved=from_ranges(record.reserved, most),
-                    settings=record.settings,
-                )
-            except (StoreError, OSError):
-                if not in_part:
-                    raise
-        return Loaded(SessionState(layers, manifest.values, manifest.runs), manifest)
-
-    def _is_whole(self, path: Path) -> bool:
-        try:
-            self._load(path)
-        except (StoreError, OSError):
-            return False
-        return True
-
-    def _readable(self, kind: str) -> list[Manifest]:
-        found = []
-        for path in self._numbered(kind):
-            with suppress(StoreError, OSError):
-                found.append(read_manifest(path))
-        return found
-
-    def _numbered(self, kind: str) -> list[Path]:
-        """Return the manifests of a kind, the newest first."""
-        try:
-            names = [path.name for path in self.path.iterdir()]
-        except OSError:
-            return []
-        numbers = [int(m[2]) for m in map(_NUMBERED.fullmatch, names) if m and m[1] == kind]
-        return [self._path_of(kind, number) for number in sorted(numbers, reverse=True)]
-
-    def _path_of(self, kind: str, number: int) -> Path:
-        return self.path / f"{kind}-{number:06d}.json"
-
     def _make_folders(self) -> None:
         # never its parents: a drive that was unplugged must not be made anew beside it
         self.path.mkdir(exist_ok=True)
         (self.path / IMAGES).mkdir(exist_ok=True)
 
     def _next_number(self) -> int:
-        images = [_IMAGE.fullmatch(path.name) for path in (self.path / IMAGES).iterdir()]
-        states = [_NUMBERED.fullmatch(path.name) for path in self.path.iterdir()]
+        images = [IMAGE.fullmatch(path.name) for path in (self.path / IMAGES).iterdir()]
+        states = [NUMBERED.fullmatch(path.name) for path in self.path.iterdir()]
         taken = [int(m[1]) for m in images if m] + [int(m[2]) for m in states if m]
         return max(taken, default=0) + 1
+
+    def _written_images(self, state: SessionState, shape: tuple[int, ...], number: int) -> Manifest:
+        """Write the images of a state that are not there, and return its manifest."""
+        layers = {
+            name: LayerRecord(
+                labels=self._keep(name, "labels", layer.labels, number),
+                touched=self._keep(name, "touched", layer.touched, number),
+                reserved=to_ranges(layer.reserved),
+                settings=dict(layer.settings),
+                n_corrections=self._corrections(name, layer.touched),
+            )
+            for name, layer in state.layers.items()
+        }
+        n_rows, n_columns = shape
+        return Manifest(
+            number=number,
+            saved_at=time.time(),
+            shape=(n_rows, n_columns),
+            layers=layers,
+            values=dict(state.values),
+            runs=dict(state.runs),
+        )
+
+    def _take_back(self, number: int) -> None:
+        """Remove the images of a state that was refused: a full disk must not get fuller."""
+        if self._path_of(STATE, number).exists():
+            return  # the state has taken its place, only the disk did not say so
+        ending = f"-{number:06d}.tif"
+        for key, (_, record) in list(self._written.items()):
+            if record.name.endswith(ending):
+                del self._written[key]
+        for path in (self.path / IMAGES).glob(f"*{ending}"):
+            with suppress(OSError):
+                path.unlink()
 
     def _keep(self, name: str, kind: str, image: NDArray[Any], number: int) -> ImageRecord:
         """Write an image, unless the last one of this layer is the same and still there."""
@@ -373,7 +254,7 @@ class SessionFolder:
                 except StoreError:
                     unknown = max(unknown, int(path.stem.rpartition("-")[2]))
             for path in (self.path / IMAGES).iterdir():
-                match = _IMAGE.fullmatch(path.name)
+                match = IMAGE.fullmatch(path.name)
                 is_old = match is not None and unknown < int(match[1])
                 if is_leftover(path.name) or (is_old and path.name not in named):
                     path.unlink()
