@@ -208,9 +208,7 @@ def tabulated(rows: Sequence[Row]) -> str:
     for group in groups:
         of_group = [row for row in rows if (row.set, row.robot, row.learner) == group]
         for done in TOLD:
-            own = [
-                r for r in rows if (r.set, r.robot, r.learner) == group and r.corrections == done
-            ]
+            own = [row for row in of_group if row.corrections == done]
             gains = [r.others_dice for r in own if r.others_dice is not None]
             times = [r.seconds for r in own if r.seconds is not None]
             lines.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -135,6 +135,13 @@ class CandidateSearch(QObject):
             return "result", (learned, plain, on_found)
 
         self._jobs["learned"].ask(find)
+
+    def adopt(self, candidates: Mapping[Source, Candidate], result: RunResult | None) -> None:
+        """Take over what was found in earlier work."""
+        self.found.update(candidates)
+        self.result = result
+        if result is not None:
+            self.guess = result.choice.channel if result.choice.how == "guess" else None
 
     def choose(self, choice: ChannelChoice) -> None:
         """Take another map or polarity for the object, once there is a learned candidate."""

@@ -84,6 +84,11 @@ class EditableLabels(QObject):
         """Return the touched pixels (m, n) of a part."""
         return self._history.touched_in(part)
 
+    @property
+    def stroke_going_on(self) -> bool:
+        """Whether the mouse is down in the middle of a stroke."""
+        return self._history.stroke_going_on
+
     def is_touched(self) -> bool:
         """Whether there is a touched pixel."""
         return bool(self._history.touched().any())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from napari.layers import Labels
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from napari_selfseg.core.glimpse import Part
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.session.result import RunResult
-from napari_selfseg.widgets.candidate import Candidate, Source
+from napari_selfseg.session.session_state import KeptValues, LayerWork
+from napari_selfseg.widgets.candidate import LEARNED_NAME, Candidate, Source
 from napari_selfseg.widgets.candidate_search import CandidateSearch
 from napari_selfseg.widgets.editable_labels import EditableLabels
 from napari_selfseg.widgets.image_layers import unwrapped
@@ -43,6 +45,8 @@ class TileWork(QObject):
         There is something new to show.
     failed : Signal(str)
         One sentence for the user.
+    kept : KeptValues
+        What other parts want to be saved with this tile: they register there.
     """
 
     changed = Signal()
@@ -56,6 +60,7 @@ class TileWork(QObject):
         self.search = CandidateSearch(tile_view.tile, owner)
         self.active: Source | None = None
         self.is_own_run = False
+        self.kept = KeptValues()
         self._viewer = unwrapped(viewer)
         self._data = id(tile_view.layer.data)
         self._shown = ShownLabels(viewer, self.layers)
@@ -140,6 +145,53 @@ class TileWork(QObject):
         if self.active == "learned" and (edited is not None or not self._is_corrected):
             self.active = None
         self.search.take_result(result, label_settings, partial(self._show_result, edited))
+
+    def restore(
+        self,
+        stored: Mapping[str, LayerWork],
+        candidates: Mapping[Source, Candidate],
+        result: RunResult | None,
+        active: Source | None,
+    ) -> None:
+        """Show stored work as it was left, in place of what is shown.
+
+        Parameters
+        ----------
+        stored : mapping of str to LayerWork
+            "threshold", "learned", and what was left of earlier runs.
+        candidates : mapping of {"threshold", "learned"} to Candidate
+            What the labels of the same name were made of; the others are shown without sliders.
+        result : RunResult or None
+        active : {"threshold", "learned"} or None
+            What was shown.
+        """
+        self.is_own_run = result is not None
+        for source in get_args(Source):
+            self._shown.clear_away(source)
+        self.active = None
+        self.search.adopt(candidates, result)
+        for name, work in stored.items():
+            if name in candidates:
+                self._make_layer(name)
+                self._shown.restore(name, work)
+            else:
+                self._shown.restore_former(work, LEARNED_NAME, visible=not candidates)
+        if "learned" in candidates:
+            self._show_confidence()
+        wanted = [active, "learned", "threshold"]
+        shown = next((source for source in wanted if source in candidates), None)
+        if shown is not None:
+            self._show(shown)
+        self.changed.emit()
+
+    def kept_layers(self) -> dict[str, tuple[Labels, dict[str, Any]]]:
+        """Return the layers that must not be lost, by name, with how their labels are made."""
+        found = {}
+        for name, layer in self._shown.kept("earlier").items():
+            candidate = self.candidates.get(name)
+            told = {} if candidate is None else candidate.settings.model_dump(mode="json")
+            found[name] = layer, told
+        return found
 
     def choose(self, choice: ChannelChoice) -> None:
         """Take another map or polarity for the object; the labels layer follows."""
