@@ -60,7 +60,7 @@ class Ours:
 
 @dataclass
 class FromScratch:
-    """A U-Net with random weights that learns the strokes by cross-entropy and Dice, nothing else."""
+    """A U-Net with random weights that learns the strokes alone, by cross-entropy and Dice."""
 
     steps: int = 150
     rate: float = 3e-3
