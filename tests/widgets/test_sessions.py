@@ -257,7 +257,7 @@ def test_regions_come_back_with_their_names_and_objects(open_window, own_session
     assert work.layers.editable(work.layer_of("structure")).touched()[120, 150]
 
 
-def test_corrected_labels_of_an_earlier_training_are_kept_too(open_window, own_sessions):
+def test_corrected_labels_are_kept_beside_those_of_an_opened_run(open_window, own_sessions):
     me = open_window()
     work = me.dock.work
     work.take_result(make_result(work.tile_view.tile), is_own_run=False)
@@ -266,7 +266,8 @@ def test_corrected_labels_of_an_earlier_training_are_kept_too(open_window, own_s
     take_brush(me)
     me.stroke(60, 60)
     corrected = work_of(me)
-    work.take_result(make_result(work.tile_view.tile), is_own_run=False)
+    stored = make_result(work.tile_view.tile)  # opened, with labels that somebody has corrected
+    work.take_result(stored, edited=np.fliplr(corrected[0]), is_own_run=False)
     me.wait_until(lambda: work.is_shown and "earlier-1" in work.kept_layers())
     all_saved(me)
     state = only_session(own_sessions).load().state
