@@ -513,7 +513,7 @@ def test_the_second_window_says_that_it_is_not_saved(open_window, own_sessions):
     two.wait_until(lambda: two.dock.session.shown.status.is_elsewhere)
     two.picture("session-second-window")
     assert np.array_equal(stored_labels(own_sessions), first[0])
-    assert two.dock.saved_line.text.text() == "Not saved"
+    two.wait_until(lambda: two.dock.saved_line.text.text() == "Not saved")
     close(one)
     two.wait_until(lambda: "is closed" in two.dock.trouble.text())
     two.picture("session-other-closed")
