@@ -16,7 +16,8 @@ from napari_selfseg.core.glimpse import Part
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.session.result import RunResult
-from napari_selfseg.widgets.candidate import Candidate, Source
+from napari_selfseg.session.versions import Versions
+from napari_selfseg.widgets.candidate import LEARNED_NAME, Candidate, Source
 from napari_selfseg.widgets.candidate_search import CandidateSearch
 from napari_selfseg.widgets.editable_labels import EditableLabels
 from napari_selfseg.widgets.image_layers import unwrapped
@@ -61,6 +62,7 @@ class TileWork(QObject):
         self._shown = ShownLabels(viewer, self.layers)
         self._wanted: Source | None = None
         self._in_hand: Source | None = None  # when the last training ended
+        self._versions: Versions | None = None
         self.search.arrived.connect(self._on_arrived)
         self.search.map_labelled.connect(self._add_extra)
         self.search.glimpsed.connect(self._show_glimpse)
@@ -136,10 +138,51 @@ class TileWork(QObject):
             False if only the model was learned elsewhere: there is no run to be stored then.
         """
         self.is_own_run = is_own_run
+        self._versions = Versions.begun_with(result)
         self._in_hand = self.active
         if self.active == "learned" and (edited is not None or not self._is_corrected):
             self.active = None
         self.search.take_result(result, label_settings, partial(self._show_result, edited))
+
+    # ---- what was learned from corrections
+
+    @property
+    def versions(self) -> Versions | None:
+        """The models that were learned, one after the other; None before the first."""
+        if self._versions is None or self.result is None:
+            return None
+        return self._versions.with_result(self.result)
+
+    def adopt(self, result: RunResult, learned: Candidate, n_corrections: int) -> None:
+        """Take a model that has learned from corrections for the newest version.
+
+        No labels change: the caller has shown what was accepted of them. If it was accepted in
+        the labels of the threshold, their layer shows the learned labels from now on.
+        """
+        versions = self.versions
+        assert versions is not None
+        self._versions = versions.added(result, n_corrections)
+        self.is_own_run = True
+        self.search.adopt(result, learned)
+        if self.active == "threshold" and "threshold" in self._shown:
+            self._shown.hand_over("threshold", "learned", LEARNED_NAME)
+            self.active = "learned"
+        self._show_confidence()
+        self.show_doubt(self.shows_doubt)
+        self.changed.emit()
+
+    def go_back_to(self, place: int) -> None:
+        """Take another version: its model, and its labels as one step that can be undone.
+
+        Touched pixels keep their labels.
+        """
+        versions = self.versions
+        if versions is None or not self.is_shown:
+            return
+        self._versions = versions.gone_to(place)
+        result, settings = self._versions.current.result, self.search.own_settings("learned")
+        self.search.take_result(result, settings, self._show_version)
+        self.changed.emit()
 
     def choose(self, choice: ChannelChoice) -> None:
         """Take another map or polarity for the object; the labels layer follows."""
@@ -287,6 +330,15 @@ class TileWork(QObject):
             self.changed.emit()
         else:
             self._show(recommended)
+
+    def _show_version(self) -> None:
+        learned = self.candidates["learned"]
+        if "learned" in self._shown:
+            smallest = learned.settings.min_area
+            self._shown.update("learned", learned.labels, smallest, is_accepted=True)
+        self._show_confidence()
+        self.show_doubt(self.shows_doubt)
+        self._show("learned")
 
     def _show(self, source: Source) -> None:
         if self.layer_of(source) is None:

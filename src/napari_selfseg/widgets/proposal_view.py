@@ -1,0 +1,70 @@
+"""What a refinement would change, as outlines over the tile; the view goes from one to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+from napari_selfseg.core.changes import KINDS, ChangeKind
+from napari_selfseg.widgets.image_layers import unwrapped
+from napari_selfseg.widgets.layers import TileView
+from napari_selfseg.widgets.line_layer import add_lines
+from napari_selfseg.widgets.review_view import Box, ReviewView
+
+PROPOSAL_NAME, FRAME_NAME = "SelfSeg proposal", "SelfSeg change"
+COLOURS: dict[ChangeKind, str] = {
+    "appears": "#00e05a",
+    "disappears": "#ff3030",
+    "changes": "#ffb300",
+}
+
+
+class ProposalView:
+    """Shows one proposal at a time.
+
+    The layer takes neither focus nor tool from any other. If the user deletes it, it comes back
+    with the next change that is gone to.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = unwrapped(viewer)
+        self._lines: Labels | None = None
+        self._drawn: NDArray[np.uint8] | None = None
+        self._frame = ReviewView(viewer, FRAME_NAME)
+
+    def show(self, outlines: NDArray[np.uint8], labels: Labels) -> None:
+        """Show outlines (M, N), numbered as in `Changes.outlines`, over a labels layer."""
+        self._drawn = outlines
+        if self._lines is None:
+            self._add(labels)
+        elif self._lines in self._viewer.layers:
+            self._lines.data = outlines
+
+    def go_to(self, box: Box, tile_view: TileView, labels: Labels) -> None:
+        """Bring a change into view and frame it."""
+        if self._drawn is not None and self._lines not in self._viewer.layers:
+            self._add(labels)
+        self._frame.show("object", box, tile_view)
+
+    def end_frame(self) -> None:
+        """Remove the frame: the change that it was around is not there any more."""
+        self._frame.clear()
+
+    def clear(self) -> None:
+        """Show nothing any more."""
+        self._frame.clear()
+        if self._lines in self._viewer.layers:
+            self._viewer.layers.remove(self._lines)
+        self._lines = self._drawn = None
+
+    def _add(self, labels: Labels) -> None:
+        colours = {KINDS.index(kind) + 1: colour for kind, colour in COLOURS.items()}
+        self._lines = add_lines(self._viewer, labels, PROPOSAL_NAME, colours)
+        self._lines.data = self._drawn
