@@ -43,8 +43,6 @@ LAST_STEPS = 10  # one step's numbers hang on what it happened to draw
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
-    from napari_selfseg.core.methods import METHODS
-
     parser = commands.add_parser(
         "train",
         help="learn without labels",
@@ -57,7 +55,7 @@ def add_to(commands: Any) -> None:
         help="image files or folders; the first one is also segmented",
     )
     parser.add_argument("--out", required=True, metavar="RUN", help="folder for the run")
-    parser.add_argument("--method", choices=sorted(METHODS), default="patch-contrast")
+    parser.add_argument("--method", choices=_label_free(), default="patch-contrast")
     parser.add_argument(
         "--preset",
         choices=tuple(PRESETS),
@@ -81,6 +79,12 @@ def add_to(commands: Any) -> None:
     add_anonymous(parser)
     add_json(parser)
     parser.set_defaults(run=run)
+
+
+def _label_free() -> list[str]:
+    from napari_selfseg.core.methods import METHODS
+
+    return sorted(name for name, entry in METHODS.items() if not entry.needs_annotation)
 
 
 def run(options: argparse.Namespace) -> int:

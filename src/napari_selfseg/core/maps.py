@@ -25,12 +25,15 @@ class Prediction:
         How deep inside an object a pixel is, 1 at centres; None without refinement.
     refined : tuple of int and bool, or None
         Which map is the refined one, and whether its objects are where it is low.
+    before : Prediction, optional
+        Of a map that follows corrections, what was drawn before them.
     """
 
     maps: NDArray[np.float16]
     doubt: NDArray[np.float16] | None = None
     depth: NDArray[np.float16] | None = None
     refined: tuple[int, bool] | None = None
+    before: Prediction | None = None
 
     def is_refined(self, choice: ChannelChoice) -> bool:
         """Whether the chosen map is the refined one, with its own polarity."""

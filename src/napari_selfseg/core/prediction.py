@@ -16,6 +16,7 @@ from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.memory import is_out_of_memory, keep_freed_memory
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.networks.consensus import Consensus
+from napari_selfseg.core.networks.corrected import Corrected, Evidence
 from napari_selfseg.core.networks.device import sent
 from napari_selfseg.core.networks.network_input import network_input
 from napari_selfseg.core.networks.precision import has_bfloat16
@@ -45,7 +46,7 @@ def pieces(rows: slice, columns: slice, size: int = PIECE) -> Iterator[Place]:
 
 def folded(network: nn.Module) -> nn.Module:
     """Return a folded copy of a network that can be folded, else the network itself."""
-    if isinstance(network, ConfidenceNetwork | Consensus | Refined):
+    if isinstance(network, ConfidenceNetwork | Consensus | Refined | Corrected | Evidence):
         return network.folded()
     return network
 

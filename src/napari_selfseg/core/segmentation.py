@@ -14,11 +14,15 @@ from torch import nn
 
 from napari_selfseg.core.channels import ChannelChoice, confidence_of
 from napari_selfseg.core.checkpoint import TrainedModel
+from napari_selfseg.core.correction import settled, with_evidence
 from napari_selfseg.core.images.evidence import Stain, stain_of
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.core.instances import LabelSettings, label_image
 from napari_selfseg.core.maps import Prediction
+from napari_selfseg.core.methods import METHODS
+from napari_selfseg.core.methods.local_contrast_settings import LocalContrastSettings
 from napari_selfseg.core.networks.consensus import Consensus
+from napari_selfseg.core.networks.corrected import Corrected
 from napari_selfseg.core.networks.network_input import network_input
 from napari_selfseg.core.networks.refined import Refined
 from napari_selfseg.core.plausibility import suggested_label_settings
@@ -117,7 +121,7 @@ def prediction_of_tile(
 
 def _adapted(network: nn.Module, tile: Tile, image_space: str) -> nn.Module:
     """Return the network as it fits the staining of a tile, seen in its middle."""
-    if not isinstance(network, Refined):
+    if not isinstance(network, Refined | Corrected):
         return network
     middle = tuple(
         slice((side - min(side, ADAPTED_TO)) // 2, (side + min(side, ADAPTED_TO)) // 2)
@@ -130,6 +134,10 @@ def _adapted(network: nn.Module, tile: Tile, image_space: str) -> nn.Module:
 def _taken_apart(trained: TrainedModel, drawn: NDArray[np.float16], tile: Tile) -> Prediction:
     """Return the maps that a network drew (K or more, M, N), by what they mean."""
     network = trained.network
+    if isinstance(network, Corrected):
+        planes, evidence = np.split(drawn, [-network.correction.n_planes])
+        start, choice = start_of(trained)
+        return with_evidence(settled_of(start, planes, choice, tile), evidence)
     if not isinstance(network, Refined):
         if isinstance(network, Consensus) and getattr(trained.settings, "stain_edges", False):
             _sharpen(drawn, network.object_map, tile, sharpened_consensus)
@@ -139,6 +147,37 @@ def _taken_apart(trained: TrainedModel, drawn: NDArray[np.float16], tile: Tile) 
         return Prediction(maps, doubt)
     _sharpen(maps, network.object_map, tile, sharpened)
     return Prediction(maps, doubt, depth, network.object_map)
+
+
+def start_of(trained: TrainedModel) -> tuple[TrainedModel, ChannelChoice]:
+    """Return the label-free model that a corrected one stands on, and which map it corrects."""
+    network, settings = trained.network, trained.settings
+    assert isinstance(network, Corrected)
+    assert isinstance(settings, LocalContrastSettings)
+    kind = METHODS[settings.start_method].Settings
+    start = replace(
+        trained,
+        network=network.start,
+        method=settings.start_method,
+        settings=kind(**settings.start_settings),
+    )
+    return start, ChannelChoice(settings.channel, settings.inverted, 0.0, "guess", ())
+
+
+def settled_of(
+    start: TrainedModel, drawn: NDArray[np.float16], choice: ChannelChoice, tile: Tile
+) -> Prediction:
+    """Return what a label-free model drew (K or more, M, N) as the one map that is corrected."""
+    prediction = _taken_apart(start, drawn, tile)
+    return settled(prediction, choice, tile, has_stain_edges(start, choice))
+
+
+def has_stain_edges(trained: TrainedModel, choice: ChannelChoice) -> bool:
+    """Whether the edges of the chosen map were taken from the stain when it was drawn."""
+    network = trained.network
+    if not isinstance(network, Consensus) or not getattr(trained.settings, "stain_edges", False):
+        return False
+    return network.object_map == (choice.channel, choice.inverted)
 
 
 def _sharpen(

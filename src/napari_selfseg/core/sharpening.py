@@ -39,7 +39,7 @@ def sharpened(
     ndarray of float32, shape (M, N)
         In 0..1; one half is where objects end, 0 where there is no tissue.
     """
-    return _with_edges(_logit(confidence) - np.float32(SHIFT), stain, um_per_px)
+    return _with_edges(logit_of(confidence) - np.float32(SHIFT), stain, um_per_px)
 
 
 def sharpened_consensus(
@@ -52,7 +52,7 @@ def sharpened_consensus(
     `sharpened`.
     """
     ends = np.full(1, suggested_threshold(confidence, stain), np.float32)
-    evidence = CONSENSUS_WEIGHT * (_logit(confidence) - _logit(ends))
+    evidence = CONSENSUS_WEIGHT * (logit_of(confidence) - logit_of(ends))
     return _with_edges(evidence, stain, um_per_px)
 
 
@@ -66,6 +66,7 @@ def _with_edges(
     return np.asarray(is_tissue / (1 + np.exp(-logit)), dtype=np.float32)
 
 
-def _logit(confidence: NDArray[np.float32]) -> NDArray[np.float32]:
+def logit_of(confidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the logit of a confidence, no farther from 0 than that of 0.001."""
     clipped = np.clip(confidence, np.float32(LEAST), np.float32(1 - LEAST))
     return np.asarray(np.log(clipped / (1 - clipped)))

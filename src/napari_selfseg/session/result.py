@@ -27,6 +27,8 @@ from napari_selfseg.core.threshold import ThresholdStart
 if TYPE_CHECKING:
     from napari_selfseg.core.checkpoint import TrainedModel
 
+YOUR_STROKES = "your strokes"  # how a provenance says that labels were used
+
 StoppedBy = Literal["plateau", "collapse", "steps", "user", "unstable"]
 
 
@@ -174,6 +176,8 @@ class RunResult:
     def with_choice(self, choice: ChannelChoice) -> RunResult:
         """Return the same result with another map or polarity; the provenance follows."""
         labels_used = "one click" if choice.how == "one click" else "none"
+        if self.provenance.get("labels_used") == YOUR_STROKES:
+            labels_used = YOUR_STROKES
         told = {
             "channel": choice.channel,
             "polarity": "inverted" if choice.inverted else "normal",

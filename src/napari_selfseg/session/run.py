@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from napari_selfseg.session.preview import LivePreview
 from napari_selfseg.session.region_finishing import RegionWatch, finish_regions
 from napari_selfseg.session.request import TrainingRequest
 from napari_selfseg.session.result import StoppedBy
+from napari_selfseg.session.steered import RunError, SteeredRun
 from napari_selfseg.session.updates import Finished, Preview, Progress, Update
 from napari_selfseg.session.warmup import quiet_openmp
 
@@ -27,20 +26,12 @@ if TYPE_CHECKING:
 
     from napari_selfseg.core.learning.convergence import ConvergenceMonitor
 
-PAUSE_POLL = 0.1  # s between two looks at the pause switch
 LARGEST_TILE = 100_000_000  # px; larger regions are for the slide tools
 
 __all__ = ["Finished", "Preview", "Progress", "RunError", "TrainingRequest", "TrainingRun"]
 
 
-class RunError(Exception):
-    """A run that cannot start or go on; the message is one sentence for the user.
-
-    Never a RuntimeError: napari's worker would swallow that.
-    """
-
-
-class TrainingRun:
+class TrainingRun(SteeredRun):
     """Iterates a method, throttles what it tells, previews, pauses and stops.
 
     `updates` is to be iterated once, in any one thread; `stop`, `pause`, `resume`, `abandon`
@@ -55,65 +46,10 @@ class TrainingRun:
     """
 
     def __init__(self, request: TrainingRequest) -> None:
-        self.request = request
-        self._stop, self._abandon, self._pause = (threading.Event() for _ in range(3))
         shown = request.tiles[:1] if request.previews else ()
-        self._preview = LivePreview(shown[0], self._image_space) if shown else None
+        super().__init__(LivePreview(shown[0], image_space_of(request.settings)) if shown else None)
+        self.request = request
         self._notes: list[str] = []
-
-    def stop(self) -> None:
-        """End the training after or within the current step; the result is still made."""
-        self._stop.set()
-
-    def abandon(self) -> None:
-        """End as soon as possible without a result."""
-        self._abandon.set()
-        self._stop.set()
-
-    def pause(self) -> None:
-        """Hold the training after the current step."""
-        self._pause.set()
-
-    def resume(self) -> None:
-        """Go on after a pause."""
-        self._pause.clear()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether a stop was asked for."""
-        return self._stop.is_set()
-
-    @property
-    def paused(self) -> bool:
-        """Whether a pause was asked for."""
-        return self._pause.is_set()
-
-    def look_at(self, rows: slice, columns: slice) -> None:
-        """Say which part of the tile (px) is visible, to be previewed first."""
-        if self._preview is not None:
-            self._preview.look_at(rows, columns)
-
-    def updates(self) -> Iterator[Update]:
-        """Train, and yield `Progress`, `Preview` and at last `Finished`.
-
-        Raises
-        ------
-        RunError
-            Before the first update if the request makes no sense; later if training fails.
-        """
-        try:
-            self.check_request()
-            yield from self._train()
-        except (RunError, GeneratorExit):
-            raise
-        except MemoryError as error:
-            raise RunError("There is not enough memory; choose a smaller region.") from error
-        except Exception as error:
-            if type(error).__name__ == "PredictionStopped":
-                return
-            if type(error).__name__ == "TrainingFailed" or isinstance(error, TileError):
-                raise RunError(str(error)) from error
-            raise RunError(f"The training failed: {error}") from error
 
     def check_request(self) -> None:
         """Raise `RunError` with one sentence if this request cannot be run."""
@@ -140,10 +76,6 @@ class TrainingRun:
     def _finds_regions(self) -> bool:
         return METHODS[self.request.method].finds == "regions"
 
-    @property
-    def _image_space(self) -> str:
-        return str(getattr(self.request.settings, "image_space", "rgb"))
-
     def _train(self) -> Iterator[Update]:
         quiet_openmp()
         import torch
@@ -157,7 +89,7 @@ class TrainingRun:
         settings = self.request.settings
         device = choose_device(settings.device)
         method = METHODS[self.request.method].load()
-        data = TrainingData(self.request.tiles, self._image_space)
+        data = TrainingData(self.request.tiles, image_space_of(settings))
         network = method.build_model(settings, data.n_channels)
         monitor: ConvergenceMonitor | RegionWatch = RegionWatch()
         if not self._finds_regions:
@@ -224,12 +156,10 @@ class TrainingRun:
             choice = None if monitor.last is None else monitor.last.choice
             yield self._preview.piece(network, choice, steps[-1].step)
 
-    def _hold(self, clock: RunClock) -> None:
-        """Wait while paused."""
-        start = time.perf_counter()
-        while self._pause.is_set() and not self._stop.wait(PAUSE_POLL):
-            pass
-        clock.paused_for += time.perf_counter() - start
+
+def image_space_of(settings: TrainingSettings) -> str:
+    """Return how the networks of a run read images: "rgb" or "optical-density"."""
+    return str(getattr(settings, "image_space", "rgb"))
 
 
 def _check_content(tile: Tile, settings: TrainingSettings) -> None:

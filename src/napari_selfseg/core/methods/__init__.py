@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from napari_selfseg.core.methods.local_contrast_settings import LocalContrastSettings
 from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 
@@ -96,5 +97,12 @@ METHODS: dict[str, MethodEntry] = {
         Settings=RegionSettings,
         location="napari_selfseg.core.methods.regions:Regions",
         finds="regions",
+    ),
+    "local-contrast": MethodEntry(
+        title="Learn from my corrections",
+        summary="Needs strokes; the map follows them, in seconds.",
+        needs_annotation=True,
+        Settings=LocalContrastSettings,
+        location="napari_selfseg.core.methods.local_contrast:LocalContrast",
     ),
 }

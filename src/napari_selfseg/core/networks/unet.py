@@ -72,16 +72,26 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C or more, M, N) to (B, n_out, M, N)."""
+        scores: Tensor = self.head(self.features(x))
+        return scores
+
+    def encoded(self, x: Tensor) -> list[Tensor]:
+        """Return the features of every level on the way down, the finest first."""
         x = x[:, : self.n_channels]
-        seen = []
+        seen: list[Tensor] = []
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else max_pool2d(x, 2))
             seen.append(x)
+        return seen
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the head sees of every pixel, (B, F, M, N); F is the first width."""
+        seen = self.encoded(x)
+        x = seen[-1]
         for level in reversed(range(len(self.up))):
             x = interpolate(x, seen[level].shape[-2:], mode="bilinear", align_corners=False)
             x = self.up[level](torch.cat([seen[level], x], 1))
-        scores: Tensor = self.head(x)
-        return scores
+        return x
 
     def folded(self) -> UNet:
         """Return a copy for prediction only, with batch normalisation inside the convolutions."""
