@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from napari_selfseg.session.result import RunResult
+from napari_selfseg.session.result import YOUR_STROKES, RunResult
 
 LABEL_FREE, STORED = "label-free", "as stored"
 
@@ -42,7 +42,7 @@ class Versions:
     @classmethod
     def begun_with(cls, result: RunResult) -> Versions:
         """Return the versions of a training that nobody has corrected yet."""
-        is_taught = result.provenance.get("labels_used") == "your strokes"
+        is_taught = result.provenance.get("labels_used") == YOUR_STROKES
         return cls((Version(STORED if is_taught else LABEL_FREE, result),))
 
     @property

@@ -26,6 +26,8 @@ from napari_selfseg.widgets.correction_panel import CorrectionPanel
 from napari_selfseg.widgets.export_panel import ExportPanel
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import draw_safely_after_removals, prepare_labels
+from napari_selfseg.widgets.learning_control import LearningControl
+from napari_selfseg.widgets.learning_panel import LearningPanel
 from napari_selfseg.widgets.region_control import RegionControl
 from napari_selfseg.widgets.region_panel import RegionPanel
 from napari_selfseg.widgets.region_work import RegionWork
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 WIDTH, NARROWEST = 372, 340  # px
+LEARNING = "Your corrections are being learned: train anew when that has ended."
 
 
 class SelfSegDock(QWidget):
@@ -68,6 +71,11 @@ class SelfSegDock(QWidget):
         self.result_panel, self.region_panel = ResultPanel(), RegionPanel()
         self.correction_panel, self.export_panel = CorrectionPanel(), ExportPanel()
         self.training = TrainingControl(self._viewer, self.training_panel, self)
+        self.learning_panel = LearningPanel(self._viewer)
+        self.correction_panel.add(self.learning_panel)
+        self.learning = LearningControl(
+            self._viewer, self.learning_panel, self.tile_panel.other_tiles, self
+        )
         self.corrections = CorrectionControl(self._viewer, self.correction_panel, self)
         for panel in (self.result_panel, self.region_panel):  # before they put a tool aside
             panel.click_wanted.connect(self.corrections.tools.put_down)
@@ -169,6 +177,7 @@ class SelfSegDock(QWidget):
 
     def _on_shown(self) -> None:
         self.corrections.show_work(self.in_mode)
+        self.learning.show_work(self.in_mode)
         self.storing.show_work(self.in_mode)
         self.reviews.show_work(self.work if self.in_mode is self.work else None)
         if self._scroll_to_result and self.in_mode is not None and self.in_mode.is_shown:
@@ -185,6 +194,7 @@ class SelfSegDock(QWidget):
         self.region_results.set_learning(running)
         self.tile_panel.setEnabled(not running)
         self.export_panel.open_button.setEnabled(not running)
+        self.learning.set_training(running)
         if not running:
             self.tile_panel.refresh()
 
@@ -202,7 +212,9 @@ class SelfSegDock(QWidget):
 
     def _show_obstacle(self) -> None:
         problem = self._report.problem if self._report is not None else None
-        self.training_panel.set_obstacle(problem or self._no_tile, is_fault=problem is not None)
+        meanwhile = LEARNING if self.learning.is_running else ""
+        obstacle = problem or self._no_tile or meanwhile
+        self.training_panel.set_obstacle(obstacle, is_fault=problem is not None)
 
     def _show_seconds(self) -> None:
         panel, report = self.training_panel, self._report
@@ -296,6 +308,8 @@ class SelfSegDock(QWidget):
         self.training.started.connect(lambda: self._set_running(True))
         self.training.finished.connect(self._on_finished)
         self.training.ended.connect(lambda: self._set_running(False))
+        self.learning.started.connect(self._show_obstacle)
+        self.learning.ended.connect(self._show_obstacle)
         self.results.shown.connect(self._on_shown)
         self.region_results.shown.connect(self._on_shown)
         self.corrections.tools.mouse_wanted.connect(self._stop_picking)
@@ -308,6 +322,7 @@ class SelfSegDock(QWidget):
 
     def _close_down(self) -> None:
         self.training.abandon()
+        self.learning.close()
         self.corrections.close()
         self.reviews.stop()
         self.results.nucleus_click.stop()

@@ -43,8 +43,7 @@ class OtherTiles(QObject):
 
     def look(self, tiles: Sequence[Tile], former: RunResult, now: RunResult) -> None:
         """Find out what one model in place of another changes on the first few tiles."""
-        self.stop()
-        self.effects = []
+        self.forget()
         if not tiles:
             return
         enough = self._enough = threading.Event()
@@ -61,6 +60,11 @@ class OtherTiles(QObject):
         updates = effects_on(tiles, former, now, enough.is_set)
         title = "SelfSeg: other tiles"
         background.start(updates, take, end, end, self._owner, title)
+
+    def forget(self) -> None:
+        """Look no further, and forget what was found."""
+        self.effects = []
+        self.stop()
 
     def stop(self) -> None:
         """Look no further; harmless when nothing is looked at."""

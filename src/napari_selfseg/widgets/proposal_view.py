@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from napari.layers import Labels
-from numpy.typing import NDArray
 
-from napari_selfseg.core.changes import KINDS, ChangeKind
+from napari_selfseg.core.changes import KINDS, ChangeKind, Changes
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import TileView
 from napari_selfseg.widgets.line_layer import add_lines
@@ -36,20 +34,22 @@ class ProposalView:
     def __init__(self, viewer: Any) -> None:
         self._viewer = unwrapped(viewer)
         self._lines: Labels | None = None
-        self._drawn: NDArray[np.uint8] | None = None
+        self._shown: Changes | None = None
         self._frame = ReviewView(viewer, FRAME_NAME)
 
-    def show(self, outlines: NDArray[np.uint8], labels: Labels) -> None:
-        """Show outlines (M, N), numbered as in `Changes.outlines`, over a labels layer."""
-        self._drawn = outlines
+    def show(self, changes: Changes, labels: Labels) -> None:
+        """Show the outlines of changes over the labels layer that they are of."""
+        if changes is self._shown:
+            return
+        self._shown = changes
         if self._lines is None:
             self._add(labels)
         elif self._lines in self._viewer.layers:
-            self._lines.data = outlines
+            self._draw()
 
     def go_to(self, box: Box, tile_view: TileView, labels: Labels) -> None:
         """Bring a change into view and frame it."""
-        if self._drawn is not None and self._lines not in self._viewer.layers:
+        if self._shown is not None and self._lines not in self._viewer.layers:
             self._add(labels)
         self._frame.show("object", box, tile_view)
 
@@ -62,9 +62,13 @@ class ProposalView:
         self._frame.clear()
         if self._lines in self._viewer.layers:
             self._viewer.layers.remove(self._lines)
-        self._lines = self._drawn = None
+        self._lines = self._shown = None
 
     def _add(self, labels: Labels) -> None:
         colours = {KINDS.index(kind) + 1: colour for kind, colour in COLOURS.items()}
         self._lines = add_lines(self._viewer, labels, PROPOSAL_NAME, colours)
-        self._lines.data = self._drawn
+        self._draw()
+
+    def _draw(self) -> None:
+        self._lines.data[...] = self._shown.outlines()  # other data would make it editable
+        self._lines.refresh(extent=False)

@@ -78,7 +78,7 @@ class ProposalWork(QObject):
         self.source, self.start, self.result = source, start, result
         self.at = 0
         self.has_accepted = self.is_closed = False
-        self._work, self._n_corrections = work, n_corrections
+        self.work, self._n_corrections = work, n_corrections
         self._known: _Looked | None = None
         self._heard: EditableLabels | None = None
         self._n_edits = 0
@@ -93,7 +93,7 @@ class ProposalWork(QObject):
     @property
     def editable(self) -> EditableLabels | None:
         """The labels that would change; None if the user deleted their layer."""
-        return self._work.editable(self.source)
+        return self.work.editable(self.source)
 
     @property
     def changes(self) -> Changes | None:
@@ -155,14 +155,14 @@ class ProposalWork(QObject):
         assert self._known is not None
         candidate = self._known.candidate
         self._close(was_kept=True)
-        self._work.adopt(self.result, candidate, self._n_corrections)
+        self.work.adopt(self.result, candidate, self._n_corrections)
 
     def _close(self, was_kept: bool) -> None:
         if self.is_closed:
             return
         self.is_closed, self._then = True, None
         self._soon.stop()
-        self._work.changed.disconnect(self._on_work_changed)
+        self.work.changed.disconnect(self._on_work_changed)
         self._hear(None)
         self.ended.emit(was_kept)
 
@@ -192,9 +192,9 @@ class ProposalWork(QObject):
         self._soon.stop()
         self._hear(editable)
         result, start, known, n_edits = self.result, self.start, self._known, self._n_edits
-        settings = self._work.search.own_settings("learned")
+        settings = self.work.search.own_settings("learned")
         labels, touched, reserved = editable.labels(), editable.touched(), editable.reserved()
-        tile = self._work.tile_view.tile
+        tile = self.work.tile_view.tile
 
         def find() -> _Looked:
             if known is not None and known.own_settings == settings:

@@ -166,12 +166,16 @@ def visible_field(viewer: Any, tile_view: TileView) -> Box:
 
     The whole tile if nothing of it is visible.
     """
+    n_rows, n_columns = tile_view.tile.shape
+    return seen_field(viewer, tile_view) or (slice(0, n_rows), slice(0, n_columns))
+
+
+def seen_field(viewer: Any, tile_view: TileView) -> Box | None:
+    """Return (rows, columns) of the tile that the canvas shows; None if nothing is visible."""
     viewer = unwrapped(viewer)
     low, high = _box(world_to_plane(viewer, tile_view.layer, visible_corners(viewer)))
     offset = np.array([tile_view.rows.start, tile_view.columns.start])
-    found = _clipped(np.floor(low + 0.5) - offset, np.ceil(high + 0.5) - offset, tile_view.tile)
-    n_rows, n_columns = tile_view.tile.shape
-    return found or (slice(0, n_rows), slice(0, n_columns))
+    return _clipped(np.floor(low + 0.5) - offset, np.ceil(high + 0.5) - offset, tile_view.tile)
 
 
 def visible_corners(viewer: Any) -> NDArray[np.float64]:

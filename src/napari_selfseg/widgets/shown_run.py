@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_selfseg.session.steered import SteeredRun
 from napari_selfseg.session.updates import Finished, Preview, Progress
 from napari_selfseg.widgets import background
 from napari_selfseg.widgets.image_layers import unwrapped
@@ -19,32 +20,6 @@ THREADS = 1  # of torch: a second one gains little here, and the window needs a 
 LOOK_MS = 150  # after the camera's last move
 
 logger = logging.getLogger(__name__)
-
-
-class Run(Protocol):
-    """What is asked of a run; any thread may ask, also twice."""
-
-    @property
-    def stopping(self) -> bool:
-        """Whether a stop was asked for."""
-
-    def stop(self) -> None:
-        """End soon, with a result."""
-
-    def abandon(self) -> None:
-        """End soon, without one."""
-
-    def pause(self) -> None:
-        """Hold."""
-
-    def resume(self) -> None:
-        """Go on after a pause."""
-
-    def look_at(self, rows: slice, columns: slice) -> None:
-        """Say which part of the tile (px) is visible."""
-
-    def updates(self) -> Any:
-        """Do it, and yield what there is to tell."""
 
 
 class ShownRun(QObject):
@@ -78,7 +53,7 @@ class ShownRun(QObject):
     def __init__(self, viewer: Any, title: str, owner: QWidget) -> None:
         super().__init__(owner)
         self._viewer, self._title, self._owner = unwrapped(viewer), title, owner
-        self.run: Run | None = None
+        self.run: SteeredRun | None = None
         self.work: TileWork | RegionWork | None = None
         self._has_told = False
         self._look_soon = QTimer(self)
@@ -93,7 +68,7 @@ class ShownRun(QObject):
         """Whether something runs."""
         return self.run is not None
 
-    def start(self, run: Run, work: TileWork | RegionWork, n_classes: int = 0) -> None:
+    def start(self, run: SteeredRun, work: TileWork | RegionWork, n_classes: int = 0) -> None:
         """Begin, for the tile of ``work``; ``n_classes`` as `ResultLayers.prepare_preview`."""
         self.run, self.work, self._has_told = run, work, False
         work.layers.prepare_preview(n_classes)

@@ -48,6 +48,7 @@ def stylesheet(theme_name: str) -> str:
     QLabel[role="section"] {{ font-size: 14px; font-weight: bold; }}
     QLabel[role="badge"] {{ background: #1d8a4c; color: white; border-radius: 3px;
         padding: 1px 5px; font-weight: bold; }}
+    QFrame[role="card"] {{ border: 1px solid {edge}; border-radius: 4px; }}
     QWidget[role="rule"] {{ background: {edge}; }}
     QPushButton[role="main"] {{ background: {BLUE}; color: white; font-size: 15px;
         font-weight: bold; border-radius: 4px; padding: 8px; }}
