@@ -26,3 +26,11 @@ def one_thread():
     torch = sys.modules.get("torch")  # never imported from here: the window's tests do without
     if torch is not None and hasattr(torch, "set_num_threads"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_sessions(monkeypatch, tmp_path_factory):
+    """Keep the sessions of a test in a folder of its own, never in the user's."""
+    place = tmp_path_factory.mktemp("sessions", numbered=True)
+    monkeypatch.setenv("NAPARI_SELFSEG_SESSIONS", str(place))
+    return place

@@ -2,10 +2,19 @@
 
 import errno
 import os
+import stat
 
 import pytest
 
-from napari_selfseg.core.atomic import atomic_file, atomic_folder, is_free, why_not_written
+from napari_selfseg.core.atomic import (
+    atomic_file,
+    atomic_folder,
+    is_free,
+    is_leftover,
+    sync_folder,
+    why_not_written,
+    write_whole,
+)
 
 
 def names(folder):
@@ -133,3 +142,59 @@ def test_a_link_into_nowhere_is_not_free(tmp_path):
 )
 def test_the_reason_is_told_in_a_users_words(error, words):
     assert words in why_not_written(error)
+
+
+def test_a_small_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "state.json"
+    write_whole(path, b"first")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(OSError, match="full"):
+        write_whole(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [p.name for p in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_write_that_takes_a_part_only_goes_on(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda stream, content: write(stream, content[:3]))
+    write_whole(tmp_path / "file", b"a longer content")
+    assert (tmp_path / "file").read_bytes() == b"a longer content"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does it by itself")
+def test_content_and_name_are_on_the_disk_in_this_order(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def synced(stream):
+        done.append("folder" if stat.S_ISDIR(os.fstat(stream).st_mode) else "file")
+        fsync(stream)
+
+    def replaced(*names):
+        done.append("name")
+        replace(*names)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    write_whole(tmp_path / "file", b"content")
+    assert done == ["file", "name", "folder"]
+    done.clear()
+    with atomic_folder(tmp_path / "run") as beside:
+        (beside / "result").mkdir()
+        (beside / "result" / "labels").write_bytes(b"1")
+    assert done.index("file") < done.index("name")
+    assert done[-1] == "folder"
+
+
+def test_a_drive_that_cannot_sync_folders_is_no_fault(tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.EINVAL, "no such thing here")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    sync_folder(tmp_path)
+
+
+def test_leftovers_are_told_from_other_files(tmp_path):
+    with atomic_file(tmp_path / "labels.tif") as beside:
+        assert is_leftover(beside.name)
+        beside.write_bytes(b"")
+    assert not is_leftover("labels.tif")

@@ -317,6 +317,10 @@ def test_accepting_one_after_the_other(me):
     me.correct()
     before = me.labels
     me.learn()
+    assert me.card.place.text() == "3 changes"
+    assert not me.card.one_button.isEnabled()  # none is framed yet
+    me.click(me.card.next_button)
+    assert me.card.place.text() == "1 of 3"
     me.click(me.card.next_button)
     assert me.card.place.text() == "2 of 3"
     assert FRAME_NAME in me.viewer.layers
@@ -331,7 +335,7 @@ def test_accepting_one_after_the_other(me):
     me.settled()
     assert np.array_equal(me.labels, firsts[0])
     assert len(me.proposal.changes) == 2
-    assert FRAME_NAME not in me.viewer.layers
+    assert np.allclose(me.viewer.camera.center[-2:], middle, atol=1)  # on to the next one
     assert me.card.keep_button.isVisible()
     me.click(me.card.one_button)
     me.settled()
@@ -359,6 +363,7 @@ def test_done_keeps_the_model_and_leaves_the_rest(me):
     me.correct()
     me.learn()
     one, result = me.proposal.changes.accepted([0]), me.proposal.result
+    me.click(me.card.next_button)
     me.click(me.card.one_button)
     me.settled()
     me.click(me.card.keep_button)

@@ -1,6 +1,7 @@
 """Files and folders that are written beside their place and then renamed.
 
-A full disk, a lost network drive or Ctrl-C leaves the old file or nothing, never half a file.
+A full disk, a lost network drive, Ctrl-C or a power cut leaves the old file or nothing, never half
+a file: what was written is on the disk before it is renamed, and the new name after it.
 `os.replace` is used because it also replaces on Windows.
 """
 
@@ -13,6 +14,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_PART = ".part"
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
 @contextmanager
@@ -38,6 +42,53 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):
             beside.unlink()
         raise
+    sync_folder(path.parent)
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a small file whole; the folder must exist.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written or renamed; what was there stays.
+    """
+    path = Path(path)
+    beside = _beside(path)
+    try:
+        stream = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(stream, rest) :]
+            os.fsync(stream)
+        finally:
+            os.close(stream)
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Bring the names in a folder to the disk; some systems do it by themselves."""
+    if os.name == "nt":
+        return
+    stream = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(stream)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise  # the others only say that this drive does not know it
+    finally:
+        os.close(stream)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether this is the name of a file or folder that a killed program was writing."""
+    return name.startswith(".") and name.endswith(_PART)
 
 
 @contextmanager
@@ -67,10 +118,12 @@ def atomic_folder(folder: str | Path, replace: bool = False) -> Iterator[Path]:
     beside.mkdir()  # not tempfile.mkdtemp, which lets nobody else in the laboratory read it
     try:
         yield beside
+        _sync_tree(beside)
         _take_place(beside, folder, replace)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+    sync_folder(folder.parent)
 
 
 def is_free(folder: str | Path) -> bool:
@@ -86,10 +139,12 @@ def why_not_written(error: OSError) -> str:
     if "requested and" in str(error):  # numpy's words for a disk that took a part only
         return "the disk is full"
     match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             return "the disk is full"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return "this place is read-only or the file is open in another program"
+        case errno.ENOENT:
+            return "the folder is gone"
         case errno.ENOTDIR | errno.EEXIST | errno.EISDIR:
             return "there is something else with this name"
         case _:
@@ -114,6 +169,14 @@ def _take_place(beside: Path, folder: Path, replace: bool) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _sync_tree(folder: Path) -> None:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(place, name), "rb+") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(place)
+
+
 def _beside(path: Path) -> Path:
     # in the same folder, so that the rename stays on one file system
-    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{_PART}")

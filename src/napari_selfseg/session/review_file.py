@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_selfseg.core.doubtful import Places
+from napari_selfseg.core.keeping import kept_with_first
 from napari_selfseg.session.label_files import checked_suffix, written_beside
 from napari_selfseg.session.review import Decision, Item, Review, ReviewError, Unit
 from napari_selfseg.session.review_findings import Findings
@@ -60,7 +61,7 @@ def review_to_json(review: Review, findings: Findings) -> str:
             "doubtful_in_a_row": review.doubtful_in_a_row,
             "at": review.at,
             "seconds": review.seconds,
-            "labels": _packed(findings.labels),
+            "labels": packed_labels(findings),
             "row_edges": findings.places.row_edges.tolist(),
             "column_edges": findings.places.column_edges.tolist(),
         },
@@ -169,6 +170,12 @@ def _lines(columns: dict[str, list[Any]], names: tuple[str, ...]) -> list[dict[s
         dict(zip(names, line, strict=True))
         for line in zip(*(columns[name] for name in names), strict=True)
     ]
+
+
+@kept_with_first
+def packed_labels(findings: Findings) -> dict[str, Any]:
+    """Return the labels that were looked through, small enough for JSON; kept with the findings."""
+    return _packed(findings.labels)
 
 
 def _packed(labels: NDArray[Any]) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def save_run(
     label_settings: LabelSettings | None = None,
     anonymous: bool = False,
     overwrite: bool = False,
+    with_maps: bool = True,
 ) -> None:
     """Store a run; the folder is written beside its place and then renamed.
 
@@ -117,6 +118,8 @@ def save_run(
         Whether the tiles' names are left out.
     overwrite : bool
         Whether a run that is there is replaced. Other folders never are.
+    with_maps : bool
+        Whether the maps are stored, which can take much room; the model can draw them again.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def save_run(
         If the place is taken or cannot be written to; what was there stays.
     """
     with _run_folder(folder, overwrite) as beside:
-        _fill(beside, result, labels, label_settings, anonymous)
+        _fill(beside, result, labels, label_settings, anonymous, with_maps)
 
 
 def save_region_run(
@@ -135,6 +138,7 @@ def save_region_run(
     objects: NDArray[Any] | None = None,
     anonymous: bool = False,
     overwrite: bool = False,
+    with_maps: bool = True,
 ) -> None:
     """Store a run in regions mode, as `save_run` does.
 
@@ -148,7 +152,7 @@ def save_region_run(
         What they were made with.
     objects : ndarray of integers, shape (M, N), optional
         The objects of the structure that was chosen.
-    anonymous, overwrite : bool
+    anonymous, overwrite, with_maps : bool
 
     Raises
     ------
@@ -156,7 +160,7 @@ def save_region_run(
         If the place is taken or cannot be written to; what was there stays.
     """
     with _run_folder(folder, overwrite) as beside:
-        fill_with_regions(beside, result, labels, label_settings, objects, anonymous)
+        fill_with_regions(beside, result, labels, label_settings, objects, anonymous, with_maps)
 
 
 @contextmanager
@@ -182,17 +186,18 @@ def _fill(
     labels: NDArray[Any] | None,
     label_settings: LabelSettings | None,
     anonymous: bool,
+    with_maps: bool,
 ) -> None:
     provenance = anonymised(result.provenance) if anonymous else dict(result.provenance)
     save_model(result.model, folder, extra={"choice": asdict(result.choice)})
     (folder / CURVES_FILE).write_text(curves_to_csv(result.curves), encoding="utf-8", newline="")
     um_per_px = result.tile.um_per_px
-    write_confidence(folder / CONFIDENCE_FILE, result.maps, um_per_px)
     for name, image in (
+        (CONFIDENCE_FILE, result.maps),
         (DOUBT_FILE, result.prediction.doubt),
         (DEPTH_FILE, result.prediction.depth),
     ):
-        if image is not None:
+        if image is not None and with_maps:
             write_confidence(folder / name, image, um_per_px)
     if labels is not None:
         write_labels(folder / LABELS_FILE, labels, um_per_px)

@@ -137,13 +137,15 @@ def fill_with_regions(
     label_settings: RegionLabelSettings | None,
     objects: NDArray[Any] | None,
     anonymous: bool,
+    with_maps: bool = True,
 ) -> None:
     """Write all files of a run in regions mode into an empty folder."""
     provenance = anonymised(result.provenance) if anonymous else dict(result.provenance)
     save_model(result.model, folder, extra={"classes": list(result.names)})
     (folder / CURVES_FILE).write_text(curves_to_csv(result.curves), encoding="utf-8", newline="")
     um_per_px = result.tile.um_per_px
-    write_confidence(folder / CONFIDENCE_FILE, result.maps, um_per_px)
+    if with_maps:
+        write_confidence(folder / CONFIDENCE_FILE, result.maps, um_per_px)
     if labels is not None:
         write_labels(folder / LABELS_FILE, labels, um_per_px)
     if objects is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -140,10 +140,10 @@ class CandidateSearch(QObject):
 
         self._jobs["learned"].ask(find)
 
-    def adopt(self, result: RunResult, learned: Candidate) -> None:
-        """Take what was found elsewhere for the learned candidate, labels and all."""
+    def adopt(self, candidates: Mapping[Source, Candidate], result: RunResult | None) -> None:
+        """Take over what was found elsewhere, labels and all."""
+        self.found.update(candidates)
         self._set_result(result)
-        self.found["learned"] = learned
 
     def choose(self, choice: ChannelChoice) -> None:
         """Take another map or polarity for the object, once there is a learned candidate."""
@@ -192,9 +192,10 @@ class CandidateSearch(QObject):
         """Whether making all labels takes so long that what is looked at comes first."""
         return self.tile.shape[0] * self.tile.shape[1] > SOON_LABELLED
 
-    def _set_result(self, result: RunResult) -> None:
-        self.result = result
-        self.guess = result.choice.channel if result.choice.how == "guess" else None
+    def _set_result(self, result: RunResult | None) -> None:
+        self.result, self.guess = result, None
+        if result is not None and result.choice.how == "guess":
+            self.guess = result.choice.channel
 
     def _find_learned(self, settings: LabelSettings | None) -> None:
         result = self.result

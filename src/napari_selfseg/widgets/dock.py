@@ -20,9 +20,11 @@ from napari_selfseg.session.reopened import (
 )
 from napari_selfseg.session.store import StoredRegions, StoredRun
 from napari_selfseg.session.warmup import DeviceReport, preset_seconds, warm_up
+from napari_selfseg.session.work_settings import training_settings
 from napari_selfseg.widgets.background import run_once, stop_on_close
 from napari_selfseg.widgets.correction_control import CorrectionControl
 from napari_selfseg.widgets.correction_panel import CorrectionPanel
+from napari_selfseg.widgets.earlier_work import Prepared
 from napari_selfseg.widgets.export_panel import ExportPanel
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import draw_safely_after_removals, prepare_labels
@@ -35,6 +37,8 @@ from napari_selfseg.widgets.result_control import ResultControl
 from napari_selfseg.widgets.result_panel import ResultPanel
 from napari_selfseg.widgets.review_control import ReviewControl
 from napari_selfseg.widgets.review_panel import ReviewPanel
+from napari_selfseg.widgets.session_bar import EarlierCard, SavedLine, TroubleBanner
+from napari_selfseg.widgets.session_control import SessionControl, settings_of
 from napari_selfseg.widgets.storing import Storing
 from napari_selfseg.widgets.style import Section, Sentence, leave_wheel_to_dock, stylesheet
 from napari_selfseg.widgets.tile_panel import TilePanel
@@ -84,6 +88,18 @@ class SelfSegDock(QWidget):
         self.review_panel = ReviewPanel()
         self.reviews = ReviewControl(self._viewer, self.review_panel, self)
         self.storing = Storing(self.export_panel, self)
+        self.earlier_card, self.trouble, self.saved_line = (
+            EarlierCard(),
+            TroubleBanner(),
+            SavedLine(),
+        )
+        self.session = SessionControl(
+            self.earlier_card,
+            self.trouble,
+            self.saved_line,
+            lambda work: settings_of(work, self.training_panel),
+            self,
+        )
         self._lay_out()
         self._connect()
         self._take_theme()
@@ -131,13 +147,20 @@ class SelfSegDock(QWidget):
                 work.set_view(view)
                 return work
         work = TileWork(self._viewer, view, self)
-        self._works = [w for w in self._works if w.is_needed] + [work]
+        for former in [w for w in self._works if not w.is_needed]:
+            self._works.remove(former)
+            self.session.forget(former)
+        self._works.append(work)
+        keeping = self.session.keep(work)
+        keeping.taking_up.connect(lambda told: self.tile_panel.scale.state(told.um_per_px))
+        keeping.taken_up.connect(self._on_taken_up)
         work.search.find_threshold()
         return work
 
     def _show(self, work: TileWork | None) -> None:
         self.results.show_work(work)
         self.region_results.show_work(None if work is None else work.regions)
+        self.session.show_work(work)
         self.result_section.note.setText("" if work is None else work.tile_view.tile.name)
 
     # ---- learning
@@ -192,6 +215,7 @@ class SelfSegDock(QWidget):
     def _set_running(self, running: bool) -> None:
         self.results.set_learning(running)
         self.region_results.set_learning(running)
+        self.session.set_learning(running)
         self.tile_panel.setEnabled(not running)
         self.export_panel.open_button.setEnabled(not running)
         self.learning.set_training(running)
@@ -263,6 +287,19 @@ class SelfSegDock(QWidget):
 
         run_once(draw, show, lambda sentence, _: self.export_panel.show_problem(sentence), self)
 
+    # ---- earlier work on the tile
+
+    def _on_taken_up(self, prepared: Prepared) -> None:
+        """Show the settings and curves that belong to the work that is shown again."""
+        taken, panel = prepared.taken, self.training_panel
+        settings = training_settings(taken.settings)
+        if settings is not None:
+            panel.load(settings, taken.settings.method)
+        result = taken.region_result if taken.settings.mode == "regions" else taken.result
+        if result is not None:
+            panel.show_curves_of(result.curves, result.best_step)
+        panel.outcome.tell(taken.note, "problem")
+
     # ---- inside
 
     def _lay_out(self) -> None:
@@ -296,7 +333,13 @@ class SelfSegDock(QWidget):
         self.scroll.setWidget(content)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(self.scroll)
+        notices = QVBoxLayout()
+        notices.setContentsMargins(8, 0, 8, 0)
+        for notice in (self.earlier_card, self.trouble):
+            notices.addWidget(notice)
+        whole.addLayout(notices)
+        whole.addWidget(self.scroll, 1)
+        whole.addWidget(self.saved_line)
         self.setMinimumWidth(NARROWEST)
         leave_wheel_to_dock(self)
 
@@ -304,12 +347,14 @@ class SelfSegDock(QWidget):
         self.tile_panel.tile_changed.connect(self._take_tile)
         self.training_panel.train_wanted.connect(self._train)
         self.training_panel.settings_changed.connect(self._show_seconds)
+        self.training_panel.settings_changed.connect(self.session.note_settings)
         self.training_panel.mode_changed.connect(self._on_mode)
         self.training.started.connect(lambda: self._set_running(True))
         self.training.finished.connect(self._on_finished)
         self.training.ended.connect(lambda: self._set_running(False))
-        self.learning.started.connect(self._show_obstacle)
-        self.learning.ended.connect(self._show_obstacle)
+        for changed in (self.learning.started, self.learning.ended):
+            changed.connect(self._show_obstacle)
+            changed.connect(lambda: self.session.set_learning(self.learning.is_running))
         self.results.shown.connect(self._on_shown)
         self.region_results.shown.connect(self._on_shown)
         self.corrections.tools.mouse_wanted.connect(self._stop_picking)
@@ -321,6 +366,7 @@ class SelfSegDock(QWidget):
             self.setStyleSheet(stylesheet(self._viewer.theme))
 
     def _close_down(self) -> None:
+        self.session.close_all()
         self.training.abandon()
         self.learning.close()
         self.corrections.close()

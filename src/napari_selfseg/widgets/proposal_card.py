@@ -72,9 +72,11 @@ class ProposalCard(QFrame):
         self.expectation.tell("" if expectation is None else expectation.sentence())
         self._set_available(len(changes), is_known=True)
 
-    def show_place(self, at: int, n: int) -> None:
-        """Show which change is looked at."""
-        self.place.setText(f"{at + 1:,} of {n:,}" if n else "")
+    def show_place(self, at: int | None, n: int) -> None:
+        """Show which of the changes is looked at; None for none of them yet."""
+        self.one_button.setEnabled(at is not None and n > 0)
+        total = f"{n:,} change" if n == 1 else f"{n:,} changes"
+        self.place.setText(total if at is None else f"{at + 1:,} of {n:,}")
 
     def show_accepted(self, some: bool) -> None:
         """Show what can be done once something was accepted, or as long as nothing was."""
@@ -99,7 +101,8 @@ class ProposalCard(QFrame):
 
     def _set_available(self, n: int, is_known: bool) -> None:
         self.all_button.setEnabled(is_known)
-        for button in (self.view_button, self.one_button, self.previous_button, self.next_button):
+        self.one_button.setEnabled(False)
+        for button in (self.view_button, self.previous_button, self.next_button):
             button.setEnabled(n > 0)
         self.keep_button.setEnabled(is_known)
 
@@ -146,7 +149,8 @@ def in_colours(counts: Counts) -> str:
         n = numbers[kind]
         verb = VERBS[kind][0 if n == 1 else 1]
         parts.append(f'<span style="color:{colour}">■</span>&nbsp;{n:,}&nbsp;{verb}')
-    return " &nbsp;".join(parts) + f" &nbsp;{counts.stay:,}&nbsp;stay"
+    stay = f"{counts.stay:,}&nbsp;{'stays' if counts.stay == 1 else 'stay'}"
+    return "&nbsp; ".join([*parts, stay])
 
 
 def _told_of(effect: Effect) -> str:

@@ -46,6 +46,7 @@ class ProposalControl(QObject):
         self._proposals: WeakKeyDictionary[TileWork, ProposalWork] = WeakKeyDictionary()
         self._others: WeakKeyDictionary[ProposalWork, Sequence[Tile]] = WeakKeyDictionary()
         self._view = ProposalView(viewer)
+        self._goes_on = False  # to the next change, once it is known
         self._elsewhere = OtherTiles(owner)
         self._elsewhere.changed.connect(self._refresh)
         for asked in (card.all_accepted, card.view_accepted, card.one_accepted, card.kept):
@@ -103,6 +104,7 @@ class ProposalControl(QObject):
 
     def _begin(self) -> None:
         self._view.clear()
+        self._goes_on = False
         self._card.show_problem("")
         proposal = self.shown
         if proposal is None:
@@ -132,6 +134,9 @@ class ProposalControl(QObject):
             card.show_changes(changes, proposal.expectation)
             card.show_place(proposal.at, len(changes))
             self._view.show(changes, editable.layer)
+            if self._goes_on and not proposal.is_looking:
+                self._goes_on = False
+                self._go_there()
 
     def _walk(self, n: int) -> None:
         if self.shown is not None:
@@ -141,7 +146,7 @@ class ProposalControl(QObject):
 
     def _go_there(self) -> None:
         proposal = self.shown
-        if proposal is None or proposal.editable is None or not proposal.changes:
+        if proposal is None or proposal.editable is None or proposal.at is None:
             return
         box = proposal.changes.box[proposal.at]
         self._view.go_to(box, proposal.work.tile_view, proposal.editable.layer)
@@ -158,8 +163,8 @@ class ProposalControl(QObject):
 
     def _accept_one(self) -> None:
         proposal = self.shown
-        if proposal is not None:
-            self._view.end_frame()
+        if proposal is not None and proposal.at is not None:
+            self._goes_on = True
             proposal.accept(lambda _: [proposal.at])
 
     def _on_ended(self, work: TileWork, was_kept: bool) -> None:

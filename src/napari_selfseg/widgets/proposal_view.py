@@ -35,6 +35,7 @@ class ProposalView:
         self._viewer = unwrapped(viewer)
         self._lines: Labels | None = None
         self._shown: Changes | None = None
+        self._framed: Box | None = None
         self._frame = ReviewView(viewer, FRAME_NAME)
 
     def show(self, changes: Changes, labels: Labels) -> None:
@@ -42,6 +43,8 @@ class ProposalView:
         if changes is self._shown:
             return
         self._shown = changes
+        if self._framed is not None and not (changes.box == self._framed).all(axis=1).any():
+            self._end_frame()  # the change that it was around is not there any more
         if self._lines is None:
             self._add(labels)
         elif self._lines in self._viewer.layers:
@@ -52,17 +55,18 @@ class ProposalView:
         if self._shown is not None and self._lines not in self._viewer.layers:
             self._add(labels)
         self._frame.show("object", box, tile_view)
-
-    def end_frame(self) -> None:
-        """Remove the frame: the change that it was around is not there any more."""
-        self._frame.clear()
+        self._framed = box
 
     def clear(self) -> None:
         """Show nothing any more."""
-        self._frame.clear()
+        self._end_frame()
         if self._lines in self._viewer.layers:
             self._viewer.layers.remove(self._lines)
         self._lines = self._shown = None
+
+    def _end_frame(self) -> None:
+        self._frame.clear()
+        self._framed = None
 
     def _add(self, labels: Labels) -> None:
         colours = {KINDS.index(kind) + 1: colour for kind, colour in COLOURS.items()}

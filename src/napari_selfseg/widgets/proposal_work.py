@@ -76,7 +76,7 @@ class ProposalWork(QObject):
     ) -> None:
         super().__init__(owner)
         self.source, self.start, self.result = source, start, result
-        self.at = 0
+        self.at: int | None = None
         self.has_accepted = self.is_closed = False
         self.work, self._n_corrections = work, n_corrections
         self._known: _Looked | None = None
@@ -131,7 +131,8 @@ class ProposalWork(QObject):
     def go_by(self, n: int) -> None:
         """Look at another change."""
         if self.changes is not None and len(self.changes):
-            self.at = (self.at + n) % len(self.changes)
+            former = -max(n, 0) if self.at is None else self.at  # the first, or the last
+            self.at = (former + n) % len(self.changes)
             self.changed.emit()
 
     def _accept(self, choose: Callable[[Changes], ArrayLike] | None) -> None:
@@ -149,6 +150,7 @@ class ProposalWork(QObject):
         if which is None or which.size == len(changes):
             self._keep()
         else:
+            self.work.changed.emit()
             self.look()
 
     def _keep(self) -> None:
@@ -229,10 +231,12 @@ class ProposalWork(QObject):
         """Go on looking at the same change, if it is still there."""
         assert self._known is not None
         now = self._known.changes
+        if self.at is None:
+            return
         if former is not None and self.at < len(former.changes):
             same = np.flatnonzero((now.box == former.changes.box[self.at]).all(axis=1))
             self.at = int(same[0]) if same.size else self.at
-        self.at = min(self.at, max(len(now) - 1, 0))
+        self.at = min(self.at, len(now) - 1) if len(now) else None
 
     def _on_failed(self, sentence: str) -> None:
         self._then = None

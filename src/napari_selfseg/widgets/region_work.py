@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from napari_selfseg.core.regions import (
     mask_of_class,
 )
 from napari_selfseg.session.region_result import HowChosen, RegionResult
+from napari_selfseg.session.session_state import LayerWork
 from napari_selfseg.session.store import save_region_run
 from napari_selfseg.widgets.class_colours import CLASS_OPACITY, class_colormap, class_features
 from napari_selfseg.widgets.image_layers import unwrapped
@@ -141,6 +142,43 @@ class RegionWork(QObject):
         self._edited = {"regions": edited, "structure": objects}
         self._wants_structure = result.structure is not None
         self._find_regions()
+
+    def restore(
+        self,
+        stored: Mapping[str, LayerWork],
+        labels: Mapping[Shown, NDArray[Any]],
+        result: RegionResult,
+        settings: RegionLabelSettings,
+        active: Shown | None,
+    ) -> None:
+        """Show stored work as it was left, in place of what is shown.
+
+        Parameters
+        ----------
+        stored : mapping of str to LayerWork
+        labels : mapping of {"regions", "structure"} to ndarray, shape (M, N)
+            As computed with the settings.
+        result : RegionResult
+        settings : RegionLabelSettings
+        active : {"regions", "structure"} or None
+            What was shown.
+        """
+        self.result, self.settings, self.is_own_run = result, settings, True
+        for shown in self._jobs:
+            self._shown.clear_away(shown)
+        self._labels, self._edited, self._wants_structure = dict(labels), {}, False
+        for shown in labels:
+            if shown in stored:
+                self._make_layer(shown)
+                self._shown.restore(shown, stored[shown])
+                self._shown.get(shown).visible = False
+        self.active = active if active in labels else "regions"
+        self.changed.emit()
+
+    def kept_layers(self) -> dict[str, tuple[Labels, dict[str, Any]]]:
+        """Return the layers that must not be lost, by name, with how their labels are made."""
+        told = self.settings.model_dump(mode="json")
+        return {name: (layer, told) for name, layer in self._shown.kept("earlier_regions").items()}
 
     def set_label_settings(self, settings: RegionLabelSettings) -> None:
         """Make the labels anew from the memberships that are there."""

@@ -64,6 +64,23 @@ class TileView:
         n_rows, n_columns = self.tile.shape
         return (row, column) if 0 <= row < n_rows and 0 <= column < n_columns else None
 
+    def is_same_region(self, other: TileView) -> bool:
+        """Whether another view is of the same region of the same layer."""
+        return (
+            self.layer is other.layer
+            and (self.rows, self.columns, self.plane) == (other.rows, other.columns, other.plane)
+            and self.tile.n_channels == other.tile.n_channels
+        )
+
+    def is_told_the_same(self, other: TileView) -> bool:
+        """Whether all that is known of the tile beside its pixels is the same in another view."""
+        is_of_one_layer = bool(other.layer.rgb) or self.tile.n_channels == 1
+        told = [
+            (view.tile.um_per_px, view.tile.white, view.tile.name, view.tile.notes)
+            for view in (self, other)
+        ]
+        return is_of_one_layer and told[0] == told[1]
+
     def layer_kwargs(self, step: int = 1) -> dict[str, Any]:
         """Return scale, translate or affine, and units that put an (M, N) array over the tile.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -55,6 +56,13 @@ class ResultLayers:
     viewer : napari viewer
     tile_view : TileView
         Where the results belong; arrays of its shape (M, N) are shown exactly over it.
+
+    Attributes
+    ----------
+    on_edited : callable(EditableLabels)
+        Called after a person has changed labels.
+    before_update : callable()
+        Called before a new prediction is put into a labels layer.
     """
 
     def __init__(self, viewer: Any, tile_view: TileView) -> None:
@@ -63,6 +71,13 @@ class ResultLayers:
         self._preview: Image | None = None
         self._confidence: dict[str, Image] = {}
         self._labels: list[EditableLabels] = []
+        self.on_edited: Callable[[EditableLabels], None] = lambda _: None
+        self.before_update: Callable[[], None] = lambda: None
+
+    @property
+    def stroke_going_on(self) -> bool:
+        """Whether a stroke is being painted in any of the labels layers."""
+        return any(editable.stroke_going_on for editable in self._labels)
 
     @property
     def preview(self) -> Image | None:
@@ -150,7 +165,11 @@ class ResultLayers:
         layer = Labels(_for_napari(labels), name=name, **look)
         with kept_focus(self._viewer):
             self._viewer.add_layer(layer)
-        self._labels.append(EditableLabels(layer))
+        editable = EditableLabels(layer)
+        self._labels.append(editable)
+        # a closure that Qt keeps must keep nothing itself
+        me, it = ref(self), ref(editable)
+        editable.edited.connect(lambda: _tell_edited(me(), it()))
         return layer
 
     def update_labels(
@@ -165,6 +184,7 @@ class ResultLayers:
         touched pixels leave of a predicted object is dropped below ``smallest`` px. If a person
         asked for it (``is_accepted``), it is an undo step of its own.
         """
+        self.before_update()
         editable = self.editable(layer)
         layer = editable.layer
         if not self._is_there(layer) or layer.data.shape != labels.shape:
@@ -247,6 +267,11 @@ class ResultLayers:
         step = self._preview_step()
         n_rows, n_columns = self.tile_view.tile.shape
         return np.arange(step // 2, n_rows, step), np.arange(step // 2, n_columns, step)
+
+
+def _tell_edited(layers: ResultLayers | None, editable: EditableLabels | None) -> None:
+    if layers is not None and editable is not None:
+        layers.on_edited(editable)
 
 
 @contextmanager

@@ -77,6 +77,8 @@ class ReviewControl(QObject):
             made.numbers_changed.connect(self._show_numbers)
             made.failed.connect(self._on_failed)
             made.renewed.connect(self._panel.show_news)
+            work.kept.register(f"review_{work.active}", made.kept, made.restore)
+            made.changed.connect(work.kept.changed)
         return mine[work.active]
 
     @property

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 from napari_selfseg.core.positivity import POSITIVE_OD
 from napari_selfseg.session.review import Review, begin
 from napari_selfseg.session.review_changes import accepting, followed, rejecting
-from napari_selfseg.session.review_file import review_from_json, review_to_json
+from napari_selfseg.session.review_file import packed_labels, review_from_json, review_to_json
 from napari_selfseg.session.review_findings import Evidence, Findings, look_through
 from napari_selfseg.session.review_numbers import Numbers, Surroundings, numbers_of
 from napari_selfseg.session.review_tile import evidence_of, surroundings_of
@@ -175,6 +175,7 @@ class ReviewWork(QObject):
             else:
                 now, now_findings = followed(review, findings, labels, touched, evidence)
             numbers = numbers_of(now, now_findings, labels, around, within)
+            packed_labels(now_findings)  # here, so that saving need not wait for it
             return _Looked(review, now, now_findings, evidence, confidence, around, numbers)
 
         self._looking.ask(find)
@@ -215,8 +216,15 @@ class ReviewWork(QObject):
             return None
         return lambda: review_to_json(review, findings)
 
-    def restore(self, text: str) -> None:
+    def kept(self) -> str | None:
+        """Return the review as text, or None before it has begun."""
+        write = self.writer()
+        return None if write is None else write()
+
+    def restore(self, text: Any) -> None:
         """Go on with a stored review; errors as in `review_from_json`."""
+        if text is None:
+            return
         self.review, self._findings = review_from_json(text)
         self.changed.emit()
         self.look_soon()

@@ -78,6 +78,11 @@ class ScaleField(QWidget):
         self.spin.setValue(guess)
         return f"{guess:g} µm/px is a guess from the size of the nuclei: please check it."
 
+    def state(self, um_per_px: float | None) -> None:
+        """Enter what the user has said before, if the image does not say it itself."""
+        if um_per_px is not None and not self.isHidden():
+            self.spin.setValue(um_per_px)
+
     def ask_about(self, image: Image | None) -> None:
         """Show the field for an image, filled with what is known; hide it if not needed."""
         self._image = image

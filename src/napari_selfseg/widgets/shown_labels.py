@@ -9,6 +9,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_selfseg.session.corrections import numbers_in
+from napari_selfseg.session.session_state import LayerWork
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.result_layers import ResultLayers
 
@@ -100,6 +101,36 @@ class ShownLabels:
         layer = self._now[name]
         differs = np.asarray(layer.data != edited)
         self._layers.editable(layer).restore(edited, differs, numbers_in(layer.data[differs]))
+
+    def kept(self, earlier: str) -> dict[str, Labels]:
+        """Return what must not be lost: all layers of this run, and touched ones of earlier runs.
+
+        The latter are called ``earlier`` with a number.
+
+        Also those that the user has deleted: a key pressed by mistake deletes a layer in napari.
+        """
+        former = [layer for layer in self._former if self._layers.is_touched(layer)]
+        return {**self._now, **{f"{earlier}-{i}": one for i, one in enumerate(former, start=1)}}
+
+    def restore(self, name: str, work: LayerWork) -> None:
+        """Put a person's stored work into a layer of this run that was just made."""
+        editable = self._layers.editable(self._now[name])
+        editable.restore(work.labels, work.touched, work.reserved)
+
+    def restore_former(self, work: LayerWork, title: str, visible: bool) -> None:
+        """Show a person's stored work without what it was made of, as that of an earlier run."""
+        layer = self._layers.add_labels(work.labels, title)
+        layer.visible = visible
+        self._layers.editable(layer).restore(work.labels, work.touched, work.reserved)
+        self._former.append(layer)
+
+    def clear_away(self, name: str) -> None:
+        """Remove a layer, or keep it as one of an earlier run if a person has touched it."""
+        layer = self.in_viewer(name)
+        if layer is not None and not self._layers.is_touched(layer):
+            self._viewer.layers.remove(layer)
+            del self._now[name]
+        self.retire(name)
 
     def retire(self, name: str) -> None:
         """Keep a layer, if there is one, as one of an earlier run; a new one takes its place."""

@@ -48,7 +48,10 @@ def stylesheet(theme_name: str) -> str:
     QLabel[role="section"] {{ font-size: 14px; font-weight: bold; }}
     QLabel[role="badge"] {{ background: #1d8a4c; color: white; border-radius: 3px;
         padding: 1px 5px; font-weight: bold; }}
-    QFrame[role="card"] {{ border: 1px solid {edge}; border-radius: 4px; }}
+    QFrame[role="card"] {{ background: {panel}; border: 1px solid {BLUE_LIT};
+        border-radius: 5px; margin-top: 6px; }}
+    QFrame[role="banner"] {{ background: {panel}; margin-top: 6px;
+        border: 1px solid {TONES["problem"][0 if is_dark else 1]}; border-radius: 5px; }}
     QWidget[role="rule"] {{ background: {edge}; }}
     QPushButton[role="main"] {{ background: {BLUE}; color: white; font-size: 15px;
         font-weight: bold; border-radius: 4px; padding: 8px; }}

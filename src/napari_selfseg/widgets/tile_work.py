@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from napari.layers import Labels
 from numpy.typing import NDArray
@@ -13,19 +14,18 @@ from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.glimpse import Part
-from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.session.result import RunResult
+from napari_selfseg.session.session_state import KeptValues, LayerWork
 from napari_selfseg.session.versions import Versions
 from napari_selfseg.widgets.candidate import LEARNED_NAME, Candidate, Source
 from napari_selfseg.widgets.candidate_search import CandidateSearch
 from napari_selfseg.widgets.editable_labels import EditableLabels
 from napari_selfseg.widgets.image_layers import unwrapped
-from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView, visible_field
+from napari_selfseg.widgets.layers import ResultLayers, TileView, visible_field
 from napari_selfseg.widgets.region_work import RegionWork
 from napari_selfseg.widgets.shown_labels import ShownLabels
-
-CONFIDENCE_NAME, DOUBT_NAME = "SelfSeg confidence", "SelfSeg doubt"
+from napari_selfseg.widgets.shown_maps import ShownMaps
 
 
 class TileWork(QObject):
@@ -44,6 +44,8 @@ class TileWork(QObject):
         There is something new to show.
     failed : Signal(str)
         One sentence for the user.
+    kept : KeptValues
+        What other parts want to be saved with this tile: they register there.
     """
 
     changed = Signal()
@@ -53,10 +55,12 @@ class TileWork(QObject):
         super().__init__(owner)
         self.tile_view = tile_view
         self.layers = ResultLayers(viewer, tile_view)
+        self.maps = ShownMaps(self.layers)
         self.regions = RegionWork(viewer, self.layers, owner)
         self.search = CandidateSearch(tile_view.tile, owner)
         self.active: Source | None = None
         self.is_own_run = False
+        self.kept = KeptValues()
         self._viewer = unwrapped(viewer)
         self._data = id(tile_view.layer.data)
         self._shown = ShownLabels(viewer, self.layers)
@@ -70,20 +74,13 @@ class TileWork(QObject):
 
     def is_of(self, view: TileView) -> bool:
         """Whether a view is of the same region of the same pixels."""
-        own = self.tile_view
-        return (
-            own.layer is view.layer
-            and (own.rows, own.columns, own.plane) == (view.rows, view.columns, view.plane)
-            and own.tile.n_channels == view.tile.n_channels
-            and self._data == id(view.layer.data)
-        )
+        return self.tile_view.is_same_region(view) and self._data == id(view.layer.data)
 
     def set_view(self, view: TileView) -> None:
         """Take a newer view of the same pixels; its scale may be another one."""
         tile = self.tile_view.tile
         former = tile.um_per_px
-        is_of_one_layer = bool(view.layer.rgb) or tile.n_channels == 1
-        if is_of_one_layer and _told_of(view.tile) == _told_of(tile):
+        if self.tile_view.is_told_the_same(view):
             view = replace(view, tile=tile)  # what is known of its stain is kept with the tile
         self.tile_view = self.layers.tile_view = view
         self.search.tile = view.tile
@@ -144,6 +141,54 @@ class TileWork(QObject):
             self.active = None
         self.search.take_result(result, label_settings, partial(self._show_result, edited))
 
+    def restore(
+        self,
+        stored: Mapping[str, LayerWork],
+        candidates: Mapping[Source, Candidate],
+        result: RunResult | None,
+        active: Source | None,
+    ) -> None:
+        """Show stored work as it was left, in place of what is shown.
+
+        Parameters
+        ----------
+        stored : mapping of str to LayerWork
+            "threshold", "learned", and what was left of earlier runs.
+        candidates : mapping of {"threshold", "learned"} to Candidate
+            What the labels of the same name were made of; the others are shown without sliders.
+        result : RunResult or None
+        active : {"threshold", "learned"} or None
+            What was shown.
+        """
+        self.is_own_run = result is not None
+        self._versions = None if result is None else Versions.begun_with(result)
+        for source in get_args(Source):
+            self._shown.clear_away(source)
+        self.active = None
+        self.search.adopt(candidates, result)
+        for name, work in stored.items():
+            if name in candidates:
+                self._make_layer(name)
+                self._shown.restore(name, work)
+            else:
+                self._shown.restore_former(work, LEARNED_NAME, visible=not candidates)
+        if "learned" in candidates:
+            self._show_maps()
+        wanted = [active, "learned", "threshold"]
+        shown = next((source for source in wanted if source in candidates), None)
+        if shown is not None:
+            self._show(shown)
+        self.changed.emit()
+
+    def kept_layers(self) -> dict[str, tuple[Labels, dict[str, Any]]]:
+        """Return the layers that must not be lost, by name, with how their labels are made."""
+        found = {}
+        for name, layer in self._shown.kept("earlier").items():
+            candidate = self.candidates.get(name)
+            told = {} if candidate is None else candidate.settings.model_dump(mode="json")
+            found[name] = layer, told
+        return found
+
     # ---- what was learned from corrections
 
     @property
@@ -163,12 +208,11 @@ class TileWork(QObject):
         assert versions is not None
         self._versions = versions.added(result, n_corrections)
         self.is_own_run = True
-        self.search.adopt(result, learned)
+        self.search.adopt({"learned": learned}, result)
         if self.active == "threshold" and "threshold" in self._shown:
             self._shown.hand_over("threshold", "learned", LEARNED_NAME)
             self.active = "learned"
-        self._show_confidence()
-        self.show_doubt(self.shows_doubt)
+        self._show_maps()
         self.changed.emit()
 
     def go_back_to(self, place: int) -> None:
@@ -241,20 +285,6 @@ class TileWork(QObject):
         """How much the networks disagree, (M, N) in 0..1; None where there is only one."""
         return None if self.result is None else self.result.prediction.doubt
 
-    @property
-    def shows_doubt(self) -> bool:
-        """Whether the doubt is to be seen in the viewer now."""
-        layer = self.layers.confidence_layer(DOUBT_NAME)
-        return layer is not None and bool(layer.visible)
-
-    def show_doubt(self, shown: bool) -> None:
-        """Show or hide where the networks disagree."""
-        if self.doubt is not None and shown:
-            layer = self.layers.show_confidence(self.doubt, DOUBT_NAME, colours=DOUBT_COLOURS)
-            layer.visible = True
-        elif self.shows_doubt:
-            self.layers.confidence_layer(DOUBT_NAME).visible = False
-
     def current_labels(self) -> NDArray[Any] | None:
         """Return the active labels (M, N) with a person's corrections, or None."""
         return None if self.active is None else self.labels_of(self.active)
@@ -297,7 +327,7 @@ class TileWork(QObject):
         if source in self._shown:
             self._update(source)
             if source == "learned":
-                self._show_confidence()
+                self._show_maps()
         if self._wanted == source:
             self._wanted = None
             self.take(source)
@@ -312,8 +342,7 @@ class TileWork(QObject):
 
     def _show_result(self, edited: NDArray[Any] | None) -> None:
         self.layers.remove_preview()
-        self._show_confidence()
-        self.show_doubt(self.shows_doubt)  # of the new maps, if it was looked at
+        self._show_maps()
         goes_on = edited is None and self._is_corrected
         in_hand = self._shown.is_touched(self._in_hand) and self._in_hand
         if not goes_on:
@@ -336,8 +365,7 @@ class TileWork(QObject):
         if "learned" in self._shown:
             smallest = learned.settings.min_area
             self._shown.update("learned", learned.labels, smallest, is_accepted=True)
-        self._show_confidence()
-        self.show_doubt(self.shows_doubt)
+        self._show_maps()
         self._show("learned")
 
     def _show(self, source: Source) -> None:
@@ -363,16 +391,10 @@ class TileWork(QObject):
         candidate = self.candidates[source]
         self._shown.update(source, candidate.labels, candidate.settings.min_area)
 
-    def _show_confidence(self) -> None:
-        confidence = self.candidates["learned"].confidence
-        self.layers.show_confidence(confidence, CONFIDENCE_NAME, visible=False)
+    def _show_maps(self) -> None:
+        self.maps.show_new(self.candidates["learned"].confidence, self.doubt)
 
     def _add_extra(self, name: str, labels: NDArray[Any]) -> None:
         layer = self.layers.add_labels(labels, name)
         self._shown.hide_current()
         self._viewer.layers.selection.active = layer
-
-
-def _told_of(tile: Tile) -> tuple[Any, ...]:
-    """Return all that is known of a tile beside its pixels."""
-    return tile.um_per_px, tile.white, tile.name, tile.notes

@@ -197,7 +197,6 @@ class LocalContrast:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             of_views, of_pixels = ViewFeatures(learner), PixelFeatures(learner)
-        has_learned = settings.global_steps == 0
         rate, batch = settings.contrast_rate, settings.batch_size
         stages: list[tuple[str, nn.Module, Objective, StrokeCrops, TrainingSettings]] = []
         if settings.global_steps:
@@ -214,7 +213,7 @@ class LocalContrast:
             stages.append(
                 (
                     "strokes",
-                    WithFixedStatistics(of_pixels) if has_learned else of_pixels,
+                    of_pixels,
                     PixelObjective(settings),
                     StrokeCrops(data, jitter, "twins", painted=1.0),
                     settings.of_stage(settings.local_steps, rate, batch),
@@ -223,14 +222,15 @@ class LocalContrast:
         stages.append(
             (
                 "map",
-                WithFixedStatistics(learner),
+                learner,
                 MapObjective(settings.keep),
                 StrokeCrops(data, jitter, painted=0.5),
                 settings.of_stage(settings.n_steps, settings.learning_rate, batch),
             )
         )
         taken = 0
-        for phase, network, objective, crops, own in stages:
+        for phase, learning, objective, crops, own in stages:
+            network = WithFixedStatistics(learning) if _has_seen(learner) else learning
             for step in training_loop(
                 network, objective, crops, own, phase, should_stop, one_cycle
             ):
@@ -276,6 +276,15 @@ def knows_tissue(network: nn.Module) -> bool:
     """Whether the features of a start's U-Net can be taken over, so that views teach nothing."""
     return isinstance(network, Corrected) or (
         isinstance(network, Refined) and bool(network.has_learned)
+    )
+
+
+def _has_seen(learner: UNet) -> bool:
+    """Whether the batch normalisations know images; crops around strokes are a poor sample."""
+    return all(
+        bool(part.num_batches_tracked)
+        for part in learner.modules()
+        if isinstance(part, nn.BatchNorm2d) and part.num_batches_tracked is not None
     )
 
 
