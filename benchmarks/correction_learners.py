@@ -113,7 +113,7 @@ def _features(tile: Tile) -> NDArray[np.float32]:
     from skimage.feature import multiscale_basic_features
 
     found: NDArray[np.float32] = multiscale_basic_features(
-        tile.read(), sigma_min=0.5, sigma_max=FOREST_SIGMA, channel_axis=-1, num_workers=2
+        tile.read(), sigma_min=0.5, sigma_max=FOREST_SIGMA, channel_axis=-1
     )
     return found
 

@@ -119,7 +119,7 @@ class RefiningRun(SteeredRun):
         device = choose_device(settings.device)
         tile, strokes = self.request.start.tile, self.request.strokes.classes
         before = self._settled()
-        beside = spread(strokes, tile.um_per_px)
+        beside = spread(strokes, stain_of(tile).pixels, tile.um_per_px)
         network, data = self._material(settings, before, beside)
         if self._evidence_preview is not None:
             self._evidence_preview.begin(before, beside)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from napari_selfseg.core.learning.stroke_crops import PLANES, Painted, PaintedData, StrokeCrops
 from napari_selfseg.core.learning.strokes import Strokes, StrokesError
-from napari_selfseg.core.spreading import FARTHEST_UM, STRENGTH, spread
+from napari_selfseg.core.spreading import NUCLEUS_UM, STRENGTH, spread
 
 
 @given(
@@ -48,26 +48,62 @@ def test_object_and_background_are_enough_and_so_are_two_classes():
 # ---- how far a stroke reaches
 
 
-@given(st.integers(0, 2**31 - 1), st.sampled_from([None, 0.25, 0.5]))
-def test_a_stroke_speaks_for_itself_most_and_for_nothing_far_away(seed, um_per_px):
+def grey(shape, value=0.6):
+    return np.full((*shape, 3), value, np.float32)
+
+
+@given(st.integers(0, 2**31 - 1), st.sampled_from([None, 0.25, 0.5]), st.integers(1, 2))
+def test_a_stroke_speaks_for_itself_most_and_for_nothing_far_away(seed, um_per_px, number):
     rng = np.random.default_rng(seed)
-    classes = np.zeros((60, 70), np.uint8)
-    row, column = rng.integers(5, 50, 2)
-    classes[row : row + 4, column : column + 4] = number = rng.integers(1, 3)
-    evidence = spread(classes, um_per_px)
+    classes = np.zeros((90, 70), np.uint8)
+    row, column = rng.integers(5, 60, 2)
+    classes[row : row + 4, column : column + 4] = number
+    evidence = spread(classes, grey(classes.shape), um_per_px)
     sign = 1 if number == 2 else -1
     assert (sign * evidence >= 0).all()
     assert (evidence[classes > 0] == sign * np.float32(STRENGTH)).all()
     rows, columns = np.nonzero(evidence)
-    reach = FARTHEST_UM / (um_per_px or 0.25)
+    reach = NUCLEUS_UM / (um_per_px or 0.25)
     assert row - reach <= rows.min() <= rows.max() <= row + 3 + reach
     assert column - reach <= columns.min() <= columns.max() <= column + 3 + reach
     across = np.abs(evidence[row, column + 3 :])
     assert (np.diff(across) <= 0).all()
 
 
+def test_a_stroke_speaks_for_what_looks_like_it():
+    pixels = grey((60, 60))
+    pixels[20:40, 20:40] = 0.3
+    classes = np.zeros((60, 60), np.uint8)
+    classes[28:32, 24:36] = 2
+    evidence = spread(classes, pixels, 0.25)
+    assert evidence[24, 30] > 1
+    assert evidence[16, 30] < 0.01 * STRENGTH
+    assert spread(classes, grey((60, 60)), 0.25)[24, 30] == pytest.approx(
+        evidence[24, 30], rel=0.05
+    )
+
+
+def test_what_is_painted_wholly_says_nothing_of_its_surroundings():
+    rows, columns = np.ogrid[:80, :80]
+    disk = (rows - 40) ** 2 + (columns - 40) ** 2 <= 15**2
+    evidence = spread(np.where(disk, 2, 0).astype(np.uint8), grey((80, 80)), 0.25)
+    assert not evidence[~disk].any()
+
+
+@given(st.integers(0, 2**31 - 1))
+def test_strokes_far_apart_do_not_know_of_each_other(seed):
+    rng = np.random.default_rng(seed)
+    pixels = rng.random((150, 400, 3), dtype=np.float32)
+    one, other = np.zeros((2, 150, 400), np.uint8)
+    for classes, middle in ((one, 60), (other, 330)):
+        row, column = rng.integers(20, 120), middle + rng.integers(-30, 30)
+        classes[row : row + 5, column : column + 9] = rng.integers(1, 3)
+    together = spread(np.maximum(one, other), pixels, 0.25)
+    np.testing.assert_array_equal(together, spread(one, pixels, 0.25) + spread(other, pixels, 0.25))
+
+
 def test_nothing_painted_says_nothing():
-    assert not spread(np.zeros((10, 10), np.uint8), 0.25).any()
+    assert not spread(np.zeros((10, 10), np.uint8), grey((10, 10)), 0.25).any()
 
 
 # ---- crops
