@@ -510,6 +510,17 @@ def test_other_tiles_are_looked_at(me, monkeypatch):
     me.picture("learning-5-other-tiles")
 
 
+def test_a_proposal_goes_with_the_model_it_came_from(me):
+    me.correct()
+    me.learn()
+    stored = replace(make_result(me.work.tile_view.tile), model=object())
+    me.work.take_result(stored)
+    me.settled()
+    me.wait_until(lambda: me.proposal is None)
+    assert not me.card.isVisible()
+    assert me.work.versions.current.result is stored
+
+
 # ---- labels of the threshold
 
 

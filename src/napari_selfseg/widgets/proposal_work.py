@@ -247,7 +247,11 @@ class ProposalWork(QObject):
         self._soon.start()
 
     def _on_work_changed(self) -> None:
-        self._soon.start()
+        now = self.work.result
+        if now is not None and now.model is self.start.model:
+            self._soon.start()
+        else:
+            self.reject()  # the model that it goes out from was replaced
 
     def _hear(self, editable: EditableLabels | None) -> None:
         if editable is not self._heard:
