@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.drawn import drawn_he_tile
@@ -63,6 +63,7 @@ class FakeTraining:
     """Stands for `TrainingRun`: trains until it is stopped, or until ``may_end`` is set."""
 
     runs: list  # of the test that uses it
+    measures = {"entropy": 0.5, "separation": 0.1}  # noqa: RUF012
 
     def __init__(self, request):
         type(self).runs.append(self)
@@ -99,7 +100,6 @@ class FakeTraining:
 
     def updates(self):
         try:
-            tile = self.request.tiles[0]
             piece = np.full((20, 30), 200, np.uint8)
             yield self._progress(1)
             yield Preview(slice(10, 30), slice(0, 30), piece, 1, OBJECT, False)
@@ -108,7 +108,7 @@ class FakeTraining:
                     raise RunError(self.error)
             if not self._abandon.is_set():
                 yield self._progress(2)
-                result = make_result(tile)
+                result = self.result()
                 if self._stop.is_set():
                     because = "You stopped after 2 steps."
                     result = replace(result, stopped_by="user", stopped_because=because)
@@ -116,7 +116,53 @@ class FakeTraining:
         finally:
             self.has_ended.set()
 
+    def result(self):
+        return make_result(self.request.tiles[0])
+
     def _progress(self, step):
-        measures = {"entropy": 0.5, "separation": 0.1}
+        measures = self.measures
         steps = (TrainingStep("learning", step, 10, measures),)
         return Progress(step, 10, "learning", steps, 1.0, 5.0, 0, "", None, 0.5)
+
+
+def corrected_truth(seen=TRUTH):
+    """Return the objects that corrections "teach": one is gone, one is larger, one is new."""
+    labels = seen.copy()
+    gone, larger = np.argsort(-np.bincount(labels.ravel())[1:], kind="stable")[:2] + 1
+    labels[labels == gone] = 0
+    grown = binary_dilation(labels == larger, iterations=3) & (labels == 0)
+    labels[grown] = larger
+    labels[roomiest(labels)] = labels.max() + 1
+    return labels
+
+
+def roomiest(labels):
+    """Return a disk in the middle of the widest background."""
+    distance = distance_transform_edt(np.pad(labels == 0, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(distance.argmax(), labels.shape)
+    rows, columns = np.ogrid[: labels.shape[0], : labels.shape[1]]
+    return (rows - row) ** 2 + (columns - column) ** 2 <= 5**2
+
+
+def taught(start):
+    """Return what was "learned" from corrections, beginning with a result."""
+    rows, columns = start.tile.shape
+    now = gaussian_filter((corrected_truth() > 0).astype(np.float32), 1)[:rows, :columns]
+    return replace(
+        start,
+        model=object(),
+        prediction=Prediction(now[None].astype(np.float16)),
+        choice=ChannelChoice(0, False, 1.0, "user", (1.0,)),
+        stopped_because="The strokes were learned.",
+        provenance={**start.provenance, "labels_used": "your strokes"},
+        suggestion=None,
+    )
+
+
+class FakeRefining(FakeTraining):
+    """Stands for `RefiningRun`."""
+
+    measures = {"contrast of strokes": 2.0, "dice of strokes": 0.8}  # noqa: RUF012
+
+    def result(self):
+        return taught(self.request.start)

@@ -33,7 +33,7 @@ from napari_selfseg.widgets import background, candidate, candidate_search, trai
 from napari_selfseg.widgets import dock as dock_module
 from napari_selfseg.widgets.dock import SelfSegDock
 from napari_selfseg.widgets.layers import PREVIEW_NAME, visible_field
-from napari_selfseg.widgets.tile_work import DOUBT_NAME
+from napari_selfseg.widgets.shown_maps import DOUBT_NAME
 
 THRESHOLD_NAME = "SelfSeg threshold (Otsu on haematoxylin)"
 SECONDS = 15_000  # ms; how long a test waits for background work on a busy machine

@@ -413,3 +413,61 @@ def test_a_second_adapter_on_a_layer_tells_the_same():
     assert np.array_equal(editable.touched(), disk(10, 14))
     layer.undo()
     assert not editable.is_touched()
+
+
+# ---- what a person accepts of a prediction
+
+
+def test_every_acceptance_is_a_step_of_its_own():
+    layer, editable = made()
+    both = np.maximum(A, B)
+    editable.accept(both.copy(), lambda: True)
+    editable.accept(B.copy(), lambda: True)
+    assert np.array_equal(layer.data, B)
+    layer.undo()
+    assert np.array_equal(layer.data, both)
+    layer.undo()
+    assert np.array_equal(layer.data, A)
+    layer.redo()
+    layer.redo()
+    assert np.array_equal(layer.data, B)
+    assert not editable.is_touched()
+
+
+def test_a_prediction_after_an_acceptance_can_be_undone_to_it():
+    layer, editable = made()
+    editable.accept(B.copy(), lambda: True)
+    editable.update(A.copy(), lambda: True)
+    editable.update(np.maximum(A, B), lambda: True)  # a slider that moves on: the same step
+    layer.undo()
+    assert np.array_equal(layer.data, B)
+    layer.undo()
+    assert np.array_equal(layer.data, A)
+
+
+def test_an_acceptance_keeps_numbers_and_touched_pixels():
+    layer, editable = made()
+    layer.paint((40, 40), 3)
+    kept = disk(40, 40)
+    wide = np.where(kept, 0, B.astype(np.int32) * 70_000)
+    editable.accept(wide, lambda: True)
+    assert (layer.data[kept] == 3).all()
+    assert np.array_equal(layer.data == 70_000, B > 0)
+
+
+def test_an_acceptance_waits_for_the_end_of_a_stroke(qtbot):
+    layer, editable = made()
+    with layer.block_history():
+        layer.paint((40, 40), 3)
+        editable.accept(B.copy(), lambda: True)
+        assert (layer.data[A > 0] == 7).all()
+    qtbot.waitUntil(lambda: not layer.data[A > 0].any(), timeout=5000)
+    assert (layer.data[disk(40, 40)] == 3).all()
+
+
+def test_a_wanted_prediction_can_be_undone_where_nothing_is_touched():
+    layer, editable = made()
+    editable.update(B.copy(), lambda: True, is_accepted=True)
+    assert np.array_equal(layer.data, B)
+    layer.undo()
+    assert np.array_equal(layer.data, A)

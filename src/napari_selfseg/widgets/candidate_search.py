@@ -84,6 +84,11 @@ class CandidateSearch(QObject):
         is_better = is_learned_better(learned.score, plain.score, is_refined)
         return "learned" if is_better else "threshold"
 
+    def own_settings(self, source: Source) -> LabelSettings | None:
+        """Return how the user makes labels of a candidate; None as long as it is as suggested."""
+        found = self.found.get(source)
+        return None if found is None or found.settings == found.suggested else found.settings
+
     # ---- what is wanted
 
     def find_threshold(self, even_if_large: bool = False) -> None:
@@ -123,8 +128,7 @@ class CandidateSearch(QObject):
         on_found : callable()
             Called, in place of `arrived`, when both candidates are there.
         """
-        self.result = result
-        self.guess = result.choice.channel if result.choice.how == "guess" else None
+        self._set_result(result)
         self.found.pop("learned", None)
 
         def find() -> Any:
@@ -137,18 +141,15 @@ class CandidateSearch(QObject):
         self._jobs["learned"].ask(find)
 
     def adopt(self, candidates: Mapping[Source, Candidate], result: RunResult | None) -> None:
-        """Take over what was found in earlier work."""
+        """Take over what was found elsewhere, labels and all."""
         self.found.update(candidates)
-        self.result = result
-        if result is not None:
-            self.guess = result.choice.channel if result.choice.how == "guess" else None
+        self._set_result(result)
 
     def choose(self, choice: ChannelChoice) -> None:
         """Take another map or polarity for the object, once there is a learned candidate."""
         assert self.result is not None
         self.result = self.result.with_choice(choice)
-        former = self.found["learned"]
-        self._find_learned(former.settings if former.settings != former.suggested else None)
+        self._find_learned(self.own_settings("learned"))
 
     def set_label_settings(self, source: Source, settings: LabelSettings, field: Part) -> None:
         """Make the labels of a candidate anew, from the map that is there.
@@ -190,6 +191,11 @@ class CandidateSearch(QObject):
     def _is_large(self) -> bool:
         """Whether making all labels takes so long that what is looked at comes first."""
         return self.tile.shape[0] * self.tile.shape[1] > SOON_LABELLED
+
+    def _set_result(self, result: RunResult | None) -> None:
+        self.result, self.guess = result, None
+        if result is not None and result.choice.how == "guess":
+            self.guess = result.choice.channel
 
     def _find_learned(self, settings: LabelSettings | None) -> None:
         result = self.result

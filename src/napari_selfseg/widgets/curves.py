@@ -1,9 +1,10 @@
-"""The live curves of a training: entropy, separation, and the histogram of the confidence."""
+"""The live curves of a training: two measures, and the histogram of the confidence."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,65 @@ from napari_selfseg.widgets.steady_text import SteadyText
 REDRAW_MS = 300  # at least, between two drawings: each makes Qt put the whole window together
 LAST_MS = 500  # what was told since the last drawing waits no longer
 MOST_POINTS = 320  # per curve; a plot is about 150 px wide
-CURVES = (("entropy", "Entropy (bits/px)"), ("separation", "Separation"))
 TOLD = (
     ("entropy", "mean entropy"),
     ("separation", "separation"),
     ("agreement", "agreement with what is taught"),
+    ("contrast of strokes", "contrast"),
+    ("dice of strokes", "Dice of your strokes"),
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measure that is drawn.
+
+    Parameters
+    ----------
+    name : str
+        In `TrainingStep.measures`; with "/1", "/2" … behind it for each confidence map.
+    title, tip : str
+    limits : two floats, optional
+        Of its axis.
+    """
+
+    name: str
+    title: str
+    tip: str
+    limits: tuple[float, float] | None = None
+
+
+LABEL_FREE = (
+    Curve(
+        "entropy",
+        "Entropy (bits/px)",
+        "How undecided the maps are: 1 bit per pixel is a coin toss, 0 is certain. It falls.",
+        (0, 1),
+    ),
+    Curve(
+        "separation",
+        "Separation",
+        "How much more the patches of one kind resemble each other than the other kind. "
+        "It rises, then stays.",
+    ),
+)
+OF_STROKES = (
+    Curve(
+        "contrast of strokes",
+        "Contrast of strokes",
+        "How badly the features of your strokes tell objects from background. It falls.",
+    ),
+    Curve(
+        "dice of strokes",
+        "Dice of your strokes",
+        "How well the map agrees with what you painted. It rises.",
+        (0, 1),
+    ),
 )
 
 
 class LiveCurves(QWidget):
-    """Entropy (bits per pixel) and separation by step, and a histogram of the confidence.
+    """Two measures by step, and a histogram of the confidence.
 
     Thin lines are the confidence maps, the thick one is their mean, smoothed over a thirtieth
     of the steps.
@@ -41,18 +91,24 @@ class LiveCurves(QWidget):
     viewer : napari viewer, optional
         Its theme gives the colours, also after a switch.
     parent : QWidget, optional
+    shown : sequence of Curve
     """
 
-    def __init__(self, viewer: Any | None = None, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        viewer: Any | None = None,
+        parent: QWidget | None = None,
+        shown: Sequence[Curve] = LABEL_FREE,
+    ) -> None:
         super().__init__(parent)
         self._viewer = unwrapped(viewer)
-        self._plots = {name: CurvePlot(title) for name, title in CURVES}
+        self._plots = {curve.name: CurvePlot(curve.title) for curve in shown}
         self._histogram = HistogramPlot()
         self._legend, self._values = QLabel(), SteadyText()
         self._legend.setWordWrap(True)
         self._legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._highlighted: int | None = None
-        self._lay_out()
+        self._lay_out(shown)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(LAST_MS)
@@ -106,7 +162,7 @@ class LiveCurves(QWidget):
         told = [f"{words} {self._last[name]:.3g}" for name, words in TOLD if name in self._last]
         return f"Step {self._steps[-1]}: {', '.join(told)}" if told else ""
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, shown: Sequence[Curve]) -> None:
         self.setMinimumWidth(280)  # narrower, the titles are cut
         beside = QHBoxLayout()
         beside.setSpacing(4)
@@ -119,14 +175,11 @@ class LiveCurves(QWidget):
         column.addWidget(self._legend)
         column.addWidget(self._histogram)
         column.addWidget(self._values)
-        self._plots["entropy"].setYRange(0, 1, padding=0.03)
-        self._plots["entropy"].setToolTip(
-            "How undecided the maps are: 1 bit per pixel is a coin toss, 0 is certain. It falls."
-        )
-        self._plots["separation"].setToolTip(
-            "How much more the patches of one kind resemble each other than the other kind. "
-            "It rises, then stays."
-        )
+        for curve in shown:
+            plot = self._plots[curve.name]
+            plot.setToolTip(curve.tip)
+            if curve.limits is not None:
+                plot.setYRange(*curve.limits, padding=0.03)
         self._histogram.setToolTip(
             "How many pixels have which confidence. One hump in the middle: undecided. "
             "Two humps: object and background are told apart."
@@ -171,8 +224,9 @@ class LiveCurves(QWidget):
             + (f"<b>map {i + 1}</b>" if i == self._highlighted else f"map {i + 1}")
             for i in range(n_maps)
         ]
-        parts += ["<b>▬ mean</b>"] if self._steps else []
+        parts += ["<b>▬ mean</b>"] if n_maps > 0 else []
         self._legend.setText("&nbsp; ".join(parts))
+        self._legend.setVisible(bool(parts))
 
     def _take_theme(self, event: Any | None = None) -> None:
         if not isalive(self):

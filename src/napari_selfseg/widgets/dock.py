@@ -28,6 +28,8 @@ from napari_selfseg.widgets.earlier_work import Prepared
 from napari_selfseg.widgets.export_panel import ExportPanel
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import draw_safely_after_removals, prepare_labels
+from napari_selfseg.widgets.learning_control import LearningControl
+from napari_selfseg.widgets.learning_panel import LearningPanel
 from napari_selfseg.widgets.region_control import RegionControl
 from napari_selfseg.widgets.region_panel import RegionPanel
 from napari_selfseg.widgets.region_work import RegionWork
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 WIDTH, NARROWEST = 372, 340  # px
+LEARNING = "Your corrections are being learned: train anew when that has ended."
 
 
 class SelfSegDock(QWidget):
@@ -72,6 +75,11 @@ class SelfSegDock(QWidget):
         self.result_panel, self.region_panel = ResultPanel(), RegionPanel()
         self.correction_panel, self.export_panel = CorrectionPanel(), ExportPanel()
         self.training = TrainingControl(self._viewer, self.training_panel, self)
+        self.learning_panel = LearningPanel(self._viewer)
+        self.correction_panel.add(self.learning_panel)
+        self.learning = LearningControl(
+            self._viewer, self.learning_panel, self.tile_panel.other_tiles, self
+        )
         self.corrections = CorrectionControl(self._viewer, self.correction_panel, self)
         for panel in (self.result_panel, self.region_panel):  # before they put a tool aside
             panel.click_wanted.connect(self.corrections.tools.put_down)
@@ -192,6 +200,7 @@ class SelfSegDock(QWidget):
 
     def _on_shown(self) -> None:
         self.corrections.show_work(self.in_mode)
+        self.learning.show_work(self.in_mode)
         self.storing.show_work(self.in_mode)
         self.reviews.show_work(self.work if self.in_mode is self.work else None)
         if self._scroll_to_result and self.in_mode is not None and self.in_mode.is_shown:
@@ -209,6 +218,7 @@ class SelfSegDock(QWidget):
         self.session.set_learning(running)
         self.tile_panel.setEnabled(not running)
         self.export_panel.open_button.setEnabled(not running)
+        self.learning.set_training(running)
         if not running:
             self.tile_panel.refresh()
 
@@ -226,7 +236,9 @@ class SelfSegDock(QWidget):
 
     def _show_obstacle(self) -> None:
         problem = self._report.problem if self._report is not None else None
-        self.training_panel.set_obstacle(problem or self._no_tile, is_fault=problem is not None)
+        meanwhile = LEARNING if self.learning.is_running else ""
+        obstacle = problem or self._no_tile or meanwhile
+        self.training_panel.set_obstacle(obstacle, is_fault=problem is not None)
 
     def _show_seconds(self) -> None:
         panel, report = self.training_panel, self._report
@@ -340,6 +352,9 @@ class SelfSegDock(QWidget):
         self.training.started.connect(lambda: self._set_running(True))
         self.training.finished.connect(self._on_finished)
         self.training.ended.connect(lambda: self._set_running(False))
+        for changed in (self.learning.started, self.learning.ended):
+            changed.connect(self._show_obstacle)
+            changed.connect(lambda: self.session.set_learning(self.learning.is_running))
         self.results.shown.connect(self._on_shown)
         self.region_results.shown.connect(self._on_shown)
         self.corrections.tools.mouse_wanted.connect(self._stop_picking)
@@ -353,6 +368,7 @@ class SelfSegDock(QWidget):
     def _close_down(self) -> None:
         self.session.close_all()
         self.training.abandon()
+        self.learning.close()
         self.corrections.close()
         self.reviews.stop()
         self.results.nucleus_click.stop()

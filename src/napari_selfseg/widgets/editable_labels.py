@@ -35,6 +35,20 @@ class _Glimpse:
         here[ours] = self.before[ours]
 
 
+@dataclass(frozen=True, eq=False)
+class _Wish:
+    """A prediction (M, N) to be shown.
+
+    ``is_accepted``: a step of its own. ``is_merged``: touched pixels and numbers are kept in it
+    already.
+    """
+
+    labels: NDArray[Any]
+    smallest: int = 0
+    is_accepted: bool = False
+    is_merged: bool = False
+
+
 class EditableLabels(QObject):
     """Writes new predictions into a labels layer and leaves a person's pixels alone.
 
@@ -62,7 +76,7 @@ class EditableLabels(QObject):
         super().__init__()
         self.layer = layer
         self.former: list[Labels] = []  # deleted layers that this one stands for
-        self._waiting: tuple[NDArray[Any], int] | None = None
+        self._waiting: _Wish | None = None
         self._glimpse: _Glimpse | None = None
         self._history = LabelHistory(layer, self.end_glimpse, self._on_edit)
 
@@ -161,7 +175,11 @@ class EditableLabels(QObject):
     # ---- what is predicted
 
     def update(
-        self, labels: NDArray[Any], still_wanted: Callable[[], bool], smallest: int = 0
+        self,
+        labels: NDArray[Any],
+        still_wanted: Callable[[], bool],
+        smallest: int = 0,
+        is_accepted: bool = False,
     ) -> None:
         """Show a new prediction (M, N), now or at the end of the stroke that is going on.
 
@@ -173,15 +191,18 @@ class EditableLabels(QObject):
             Asked after the stroke; False if the layer was deleted meanwhile.
         smallest : int
             What touched pixels leave of a predicted object is dropped if it has fewer pixels.
+        is_accepted : bool
+            Whether a person has asked for it: it is then an undo step of its own, also where
+            nothing is touched.
         """
-        is_first = self._waiting is None
-        if not self._history.stroke_going_on:
-            self._waiting = None
-            self._write(labels, smallest)
-            return
-        self._waiting = labels, smallest
-        if is_first:
-            self._try_again(still_wanted)
+        self._wish(_Wish(labels, smallest, is_accepted), still_wanted)
+
+    def accept(self, labels: NDArray[Any], still_wanted: Callable[[], bool]) -> None:
+        """Show what a person has accepted of a prediction (M, N), as an undo step of its own.
+
+        Objects keep the numbers they have in ``labels``, touched pixels those of the layer.
+        """
+        self._wish(_Wish(labels, is_accepted=True, is_merged=True), still_wanted)
 
     def show_glimpse(self, rows: slice, columns: slice, labels: NDArray[Any]) -> None:
         """Show labels (m, n) of a part until the next `update`, in no step of the history.
@@ -217,29 +238,41 @@ class EditableLabels(QObject):
             glimpse.take_back(self.layer.data, self._history.touched_in(glimpse.where))
             self._history.accept(glimpse.where)
 
+    def _wish(self, wish: _Wish, still_wanted: Callable[[], bool]) -> None:
+        is_first = self._waiting is None
+        if not self._history.stroke_going_on:
+            self._waiting = None
+            self._write(wish)
+            return
+        self._waiting = wish
+        if is_first:
+            self._try_again(still_wanted)
+
     def _try_again(self, still_wanted: Callable[[], bool]) -> None:
         if self._waiting is None or not still_wanted():
             self._waiting = None
         elif self._history.stroke_going_on:
             QTimer.singleShot(POLL_MS, lambda: self._try_again(still_wanted))
         else:
-            (labels, smallest), self._waiting = self._waiting, None
-            self._write(labels, smallest)
+            wish, self._waiting = self._waiting, None
+            self._write(wish)
 
-    def _write(self, labels: NDArray[Any], smallest: int) -> None:
+    def _write(self, wish: _Wish) -> None:
         self._take_glimpse_back()
         touched, reserved = self._history.touched(), self._history.reserved()
         is_new = self._history.is_untouched
-        if not (is_new and not len(reserved)):
-            labels = merge(
-                labels, np.asarray(self.layer.data), touched, reserved=reserved, smallest=smallest
-            )
-        if is_new:
+        labels, now = wish.labels, np.asarray(self.layer.data)
+        if wish.is_merged:
+            labels = np.where(touched, now, labels)
+        elif not (is_new and not len(reserved)):
+            labels = merge(labels, now, touched, reserved=reserved, smallest=wish.smallest)
+        if is_new and not wish.is_accepted:
             self._history.replace(labels)
             return
-        if labels.dtype.itemsize > self.layer.data.dtype.itemsize:
+        if labels.dtype.itemsize > now.dtype.itemsize:
             self._history.widen(labels.dtype)
-        self._history.write(labels.astype(self.layer.data.dtype, copy=False))
+        labels = labels.astype(self.layer.data.dtype, copy=False)
+        self._history.write(labels, wish.is_accepted)
 
     def _make_room_for(self, number: int) -> None:
         dtype = self.layer.data.dtype

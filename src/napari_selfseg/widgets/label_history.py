@@ -16,7 +16,8 @@ from napari_selfseg.widgets.label_painting import LabelPainting, bounds, pixels_
 
 OWN_BYTES = 200_000_000  # our own undo steps, all together; strokes are never dropped for them
 WHOLE = slice(None), slice(None)
-Kind = Literal["person", "prediction", "unlocking"]
+Kind = Literal["person", "prediction", "accepted", "unlocking"]
+OURS = "prediction", "accepted"
 
 
 @dataclass(eq=False)
@@ -103,14 +104,15 @@ class LabelHistory:
 
     # ---- what we do
 
-    def write(self, labels: NDArray[Any]) -> None:
+    def write(self, labels: NDArray[Any], is_accepted: bool = False) -> None:
         """Make the layer show ``labels`` (M, N) by one step that can be undone.
 
-        If the newest step is ours, it is replaced: a slider that moves twice is one step.
+        If the newest step is a prediction, it is replaced: a slider that moves twice is one step.
+        A prediction that a person has accepted neither replaces nor is replaced.
         """
-        with self._as("prediction"):
+        with self._as("accepted" if is_accepted else "prediction"):
             newest = self._newest_done()
-            if newest is not None and newest.kind == "prediction":
+            if newest is not None and newest.kind == self._making == "prediction":
                 self._painting.undo_quietly()
                 self._sync()
                 self._painting.forget_undone()
@@ -191,7 +193,7 @@ class LabelHistory:
 
     def _drop_oldest_predictions(self) -> None:
         """Bound the memory of our steps; a later undo then skips the dropped ones."""
-        ours = [step for step in self._steps if step.is_done and step.kind == "prediction"]
+        ours = [step for step in self._steps if step.is_done and step.kind in OURS]
         n_bytes = {id(step): _n_bytes(step) for step in ours}
         while len(ours) > 1 and sum(n_bytes[id(step)] for step in ours) > OWN_BYTES:
             if self._painting.undo_stack is not None:
@@ -292,7 +294,7 @@ class LabelHistory:
     def _note_news(self, box: Box) -> None:
         spans = zip(box, self._known.shape, strict=True)
         self._news.append(tuple(slice(*span.indices(n)[:2]) for span, n in spans))
-        self._is_edited = self._is_edited or self._making != "prediction"
+        self._is_edited = self._is_edited or self._making not in OURS
 
 
 def _ends_of(stack: list[list[Any]]) -> set[int]:

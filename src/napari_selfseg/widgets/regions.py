@@ -64,6 +64,23 @@ class TileView:
         n_rows, n_columns = self.tile.shape
         return (row, column) if 0 <= row < n_rows and 0 <= column < n_columns else None
 
+    def is_same_region(self, other: TileView) -> bool:
+        """Whether another view is of the same region of the same layer."""
+        return (
+            self.layer is other.layer
+            and (self.rows, self.columns, self.plane) == (other.rows, other.columns, other.plane)
+            and self.tile.n_channels == other.tile.n_channels
+        )
+
+    def is_told_the_same(self, other: TileView) -> bool:
+        """Whether all that is known of the tile beside its pixels is the same in another view."""
+        is_of_one_layer = bool(other.layer.rgb) or self.tile.n_channels == 1
+        told = [
+            (view.tile.um_per_px, view.tile.white, view.tile.name, view.tile.notes)
+            for view in (self, other)
+        ]
+        return is_of_one_layer and told[0] == told[1]
+
     def layer_kwargs(self, step: int = 1) -> dict[str, Any]:
         """Return scale, translate or affine, and units that put an (M, N) array over the tile.
 
@@ -166,12 +183,16 @@ def visible_field(viewer: Any, tile_view: TileView) -> Box:
 
     The whole tile if nothing of it is visible.
     """
+    n_rows, n_columns = tile_view.tile.shape
+    return seen_field(viewer, tile_view) or (slice(0, n_rows), slice(0, n_columns))
+
+
+def seen_field(viewer: Any, tile_view: TileView) -> Box | None:
+    """Return (rows, columns) of the tile that the canvas shows; None if nothing is visible."""
     viewer = unwrapped(viewer)
     low, high = _box(world_to_plane(viewer, tile_view.layer, visible_corners(viewer)))
     offset = np.array([tile_view.rows.start, tile_view.columns.start])
-    found = _clipped(np.floor(low + 0.5) - offset, np.ceil(high + 0.5) - offset, tile_view.tile)
-    n_rows, n_columns = tile_view.tile.shape
-    return found or (slice(0, n_rows), slice(0, n_columns))
+    return _clipped(np.floor(low + 0.5) - offset, np.ceil(high + 0.5) - offset, tile_view.tile)
 
 
 def visible_corners(viewer: Any) -> NDArray[np.float64]:

@@ -103,7 +103,7 @@ class ResultControl(QObject):
         self._show_maps()
         active = work.candidates.get(work.active) if work.active else None
         learned_shown = work.active == "learned"
-        panel.show_doubt(learned_shown and work.doubt is not None, work.shows_doubt)
+        panel.show_doubt(learned_shown and work.doubt is not None, work.maps.shows_doubt)
         panel.show_quality(expectation(work) if learned_shown else "")
         if active is not None:
             panel.show_count(active.count)
@@ -175,7 +175,7 @@ class ResultControl(QObject):
 
     def _show_doubt(self, shown: bool) -> None:
         if self.work is not None:
-            self.work.show_doubt(shown)
+            self.work.maps.show_doubt(self.work.doubt, shown)
 
     def _flip(self) -> None:
         if self.work is not None and self.work.result is not None:

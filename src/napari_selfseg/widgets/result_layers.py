@@ -172,21 +172,25 @@ class ResultLayers:
         editable.edited.connect(lambda: _tell_edited(me(), it()))
         return layer
 
-    def update_labels(self, layer: Labels, labels: NDArray[Any], smallest: int = 0) -> Labels:
+    def update_labels(
+        self, layer: Labels, labels: NDArray[Any], smallest: int = 0, is_accepted: bool = False
+    ) -> Labels:
         """Put a new prediction into a layer of `add_labels`; return the layer that has it.
 
         Untouched: replaced in place, the undo history is cleared. Touched by a person: one
         undoable step that leaves the touched pixels alone; steps in a row (a slider) are one
         step. While a stroke is being painted the update waits for its end; the newest wins.
         A deleted layer is made again; the old object may still be given afterwards. What
-        touched pixels leave of a predicted object is dropped below ``smallest`` px.
+        touched pixels leave of a predicted object is dropped below ``smallest`` px. If a person
+        asked for it (``is_accepted``), it is an undo step of its own.
         """
         self.before_update()
         editable = self.editable(layer)
         layer = editable.layer
         if not self._is_there(layer) or layer.data.shape != labels.shape:
             return self._made_again(editable, labels)
-        editable.update(_for_napari(labels), lambda: self._is_there(layer), smallest)
+        now = _for_napari(labels)
+        editable.update(now, lambda: self._is_there(layer), smallest, is_accepted)
         return layer
 
     def show_glimpse(

@@ -235,7 +235,7 @@ class ReviewControl(QObject):
             self._view.clear()
         elif item.id != self._seen:
             self._seen = item.id
-            self._view.show(item.unit, self._work.tile_view)
+            self._view.show(item.unit.kind, item.unit.box, self._work.tile_view)
 
     def _show_numbers(self) -> None:
         if self._shown is None or self._shown.review is None:

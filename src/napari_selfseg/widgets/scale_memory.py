@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from platformdirs import user_config_path
-
-from napari_selfseg.core.atomic import atomic_file
+from napari_selfseg.widgets.remembered import Remembered
 
 MOST_FOLDERS = 200
 FILE_NAME = "um_per_px.json"
 
 
 class ScaleMemory:
-    """A small JSON file in the user's own configuration folder; nothing of it is ever exported.
-
-    A damaged or read-only file is no reason to disturb anybody: it then remembers nothing.
+    """What was stated, in a file of its own.
 
     Parameters
     ----------
@@ -26,33 +20,21 @@ class ScaleMemory:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path or user_config_path("napari-selfseg", appauthor=False) / FILE_NAME
+        self._file = Remembered(FILE_NAME, path)
 
     def recall(self, folder: Path | None) -> float | None:
         """Return the µm/px last stated for images of a folder."""
         if folder is None:
             return None
-        stated = self._read().get(str(folder))
+        stated = self._file.all().get(str(folder))
         return float(stated) if isinstance(stated, int | float) and stated > 0 else None
 
     def remember(self, folder: Path | None, um_per_px: float | None) -> None:
         """Keep the µm/px of a folder; None forgets it."""
         if folder is None:
             return
-        known = self._read()
+        known = self._file.all()
         known.pop(str(folder), None)
         if um_per_px is not None:
             known[str(folder)] = um_per_px  # as the newest one
-        newest = dict(list(known.items())[-MOST_FOLDERS:])
-        try:
-            with atomic_file(self._path) as beside:
-                beside.write_text(json.dumps(newest, indent=1), encoding="utf-8")
-        except OSError:
-            return
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            known = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+        self._file.replace(dict(list(known.items())[-MOST_FOLDERS:]))

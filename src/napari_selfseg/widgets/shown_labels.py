@@ -68,12 +68,20 @@ class ShownLabels:
         self._now[name] = self._layers.add_labels(labels, title, **look)
         return self._now[name]
 
-    def update(self, name: str, labels: NDArray[Any], smallest: int = 0) -> None:
-        """Put a new prediction into a layer; one that the user deleted is made again.
+    def update(
+        self, name: str, labels: NDArray[Any], smallest: int = 0, is_accepted: bool = False
+    ) -> None:
+        """Put a new prediction into a layer as `ResultLayers.update_labels` does.
 
-        What touched pixels leave of a predicted object is dropped below ``smallest`` px.
+        One that the user deleted is made again.
         """
-        self._now[name] = self._layers.update_labels(self._now[name], labels, smallest)
+        self._now[name] = self._layers.update_labels(self._now[name], labels, smallest, is_accepted)
+
+    def hand_over(self, name: str, to: str, title: str) -> None:
+        """Let a layer show something else from now on; what showed that is of an earlier run."""
+        self.retire(to)
+        self._now[to] = self._now.pop(name)
+        self._now[to].name = title
 
     def show_glimpse(self, name: str, rows: slice, columns: slice, labels: NDArray[Any]) -> None:
         """Show labels (m, n) of a part of the prediction that is being made."""

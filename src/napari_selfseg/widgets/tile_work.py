@@ -14,19 +14,18 @@ from qtpy.QtWidgets import QWidget
 
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.glimpse import Part
-from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.session.result import RunResult
 from napari_selfseg.session.session_state import KeptValues, LayerWork
+from napari_selfseg.session.versions import Versions
 from napari_selfseg.widgets.candidate import LEARNED_NAME, Candidate, Source
 from napari_selfseg.widgets.candidate_search import CandidateSearch
 from napari_selfseg.widgets.editable_labels import EditableLabels
 from napari_selfseg.widgets.image_layers import unwrapped
-from napari_selfseg.widgets.layers import DOUBT_COLOURS, ResultLayers, TileView, visible_field
+from napari_selfseg.widgets.layers import ResultLayers, TileView, visible_field
 from napari_selfseg.widgets.region_work import RegionWork
 from napari_selfseg.widgets.shown_labels import ShownLabels
-
-CONFIDENCE_NAME, DOUBT_NAME = "SelfSeg confidence", "SelfSeg doubt"
+from napari_selfseg.widgets.shown_maps import ShownMaps
 
 
 class TileWork(QObject):
@@ -56,6 +55,7 @@ class TileWork(QObject):
         super().__init__(owner)
         self.tile_view = tile_view
         self.layers = ResultLayers(viewer, tile_view)
+        self.maps = ShownMaps(self.layers)
         self.regions = RegionWork(viewer, self.layers, owner)
         self.search = CandidateSearch(tile_view.tile, owner)
         self.active: Source | None = None
@@ -66,6 +66,7 @@ class TileWork(QObject):
         self._shown = ShownLabels(viewer, self.layers)
         self._wanted: Source | None = None
         self._in_hand: Source | None = None  # when the last training ended
+        self._versions: Versions | None = None
         self.search.arrived.connect(self._on_arrived)
         self.search.map_labelled.connect(self._add_extra)
         self.search.glimpsed.connect(self._show_glimpse)
@@ -73,20 +74,13 @@ class TileWork(QObject):
 
     def is_of(self, view: TileView) -> bool:
         """Whether a view is of the same region of the same pixels."""
-        own = self.tile_view
-        return (
-            own.layer is view.layer
-            and (own.rows, own.columns, own.plane) == (view.rows, view.columns, view.plane)
-            and own.tile.n_channels == view.tile.n_channels
-            and self._data == id(view.layer.data)
-        )
+        return self.tile_view.is_same_region(view) and self._data == id(view.layer.data)
 
     def set_view(self, view: TileView) -> None:
         """Take a newer view of the same pixels; its scale may be another one."""
         tile = self.tile_view.tile
         former = tile.um_per_px
-        is_of_one_layer = bool(view.layer.rgb) or tile.n_channels == 1
-        if is_of_one_layer and _told_of(view.tile) == _told_of(tile):
+        if self.tile_view.is_told_the_same(view):
             view = replace(view, tile=tile)  # what is known of its stain is kept with the tile
         self.tile_view = self.layers.tile_view = view
         self.search.tile = view.tile
@@ -141,6 +135,7 @@ class TileWork(QObject):
             False if only the model was learned elsewhere: there is no run to be stored then.
         """
         self.is_own_run = is_own_run
+        self._versions = Versions.begun_with(result)
         self._in_hand = self.active
         if self.active == "learned" and (edited is not None or not self._is_corrected):
             self.active = None
@@ -166,6 +161,7 @@ class TileWork(QObject):
             What was shown.
         """
         self.is_own_run = result is not None
+        self._versions = None if result is None else Versions.begun_with(result)
         for source in get_args(Source):
             self._shown.clear_away(source)
         self.active = None
@@ -177,7 +173,7 @@ class TileWork(QObject):
             else:
                 self._shown.restore_former(work, LEARNED_NAME, visible=not candidates)
         if "learned" in candidates:
-            self._show_confidence()
+            self._show_maps()
         wanted = [active, "learned", "threshold"]
         shown = next((source for source in wanted if source in candidates), None)
         if shown is not None:
@@ -192,6 +188,45 @@ class TileWork(QObject):
             told = {} if candidate is None else candidate.settings.model_dump(mode="json")
             found[name] = layer, told
         return found
+
+    # ---- what was learned from corrections
+
+    @property
+    def versions(self) -> Versions | None:
+        """The models that were learned, one after the other; None before the first."""
+        if self._versions is None or self.result is None:
+            return None
+        return self._versions.with_result(self.result)
+
+    def adopt(self, result: RunResult, learned: Candidate, n_corrections: int) -> None:
+        """Take a model that has learned from corrections for the newest version.
+
+        No labels change: the caller has shown what was accepted of them. If it was accepted in
+        the labels of the threshold, their layer shows the learned labels from now on.
+        """
+        versions = self.versions
+        assert versions is not None
+        self._versions = versions.added(result, n_corrections)
+        self.is_own_run = True
+        self.search.adopt({"learned": learned}, result)
+        if self.active == "threshold" and "threshold" in self._shown:
+            self._shown.hand_over("threshold", "learned", LEARNED_NAME)
+            self.active = "learned"
+        self._show_maps()
+        self.changed.emit()
+
+    def go_back_to(self, place: int) -> None:
+        """Take another version: its model, and its labels as one step that can be undone.
+
+        Touched pixels keep their labels.
+        """
+        versions = self.versions
+        if versions is None or not self.is_shown:
+            return
+        self._versions = versions.gone_to(place)
+        result, settings = self._versions.current.result, self.search.own_settings("learned")
+        self.search.take_result(result, settings, self._show_version)
+        self.changed.emit()
 
     def choose(self, choice: ChannelChoice) -> None:
         """Take another map or polarity for the object; the labels layer follows."""
@@ -250,20 +285,6 @@ class TileWork(QObject):
         """How much the networks disagree, (M, N) in 0..1; None where there is only one."""
         return None if self.result is None else self.result.prediction.doubt
 
-    @property
-    def shows_doubt(self) -> bool:
-        """Whether the doubt is to be seen in the viewer now."""
-        layer = self.layers.confidence_layer(DOUBT_NAME)
-        return layer is not None and bool(layer.visible)
-
-    def show_doubt(self, shown: bool) -> None:
-        """Show or hide where the networks disagree."""
-        if self.doubt is not None and shown:
-            layer = self.layers.show_confidence(self.doubt, DOUBT_NAME, colours=DOUBT_COLOURS)
-            layer.visible = True
-        elif self.shows_doubt:
-            self.layers.confidence_layer(DOUBT_NAME).visible = False
-
     def current_labels(self) -> NDArray[Any] | None:
         """Return the active labels (M, N) with a person's corrections, or None."""
         return None if self.active is None else self.labels_of(self.active)
@@ -306,7 +327,7 @@ class TileWork(QObject):
         if source in self._shown:
             self._update(source)
             if source == "learned":
-                self._show_confidence()
+                self._show_maps()
         if self._wanted == source:
             self._wanted = None
             self.take(source)
@@ -321,8 +342,7 @@ class TileWork(QObject):
 
     def _show_result(self, edited: NDArray[Any] | None) -> None:
         self.layers.remove_preview()
-        self._show_confidence()
-        self.show_doubt(self.shows_doubt)  # of the new maps, if it was looked at
+        self._show_maps()
         goes_on = edited is None and self._is_corrected
         in_hand = self._shown.is_touched(self._in_hand) and self._in_hand
         if not goes_on:
@@ -339,6 +359,14 @@ class TileWork(QObject):
             self.changed.emit()
         else:
             self._show(recommended)
+
+    def _show_version(self) -> None:
+        learned = self.candidates["learned"]
+        if "learned" in self._shown:
+            smallest = learned.settings.min_area
+            self._shown.update("learned", learned.labels, smallest, is_accepted=True)
+        self._show_maps()
+        self._show("learned")
 
     def _show(self, source: Source) -> None:
         if self.layer_of(source) is None:
@@ -363,16 +391,10 @@ class TileWork(QObject):
         candidate = self.candidates[source]
         self._shown.update(source, candidate.labels, candidate.settings.min_area)
 
-    def _show_confidence(self) -> None:
-        confidence = self.candidates["learned"].confidence
-        self.layers.show_confidence(confidence, CONFIDENCE_NAME, visible=False)
+    def _show_maps(self) -> None:
+        self.maps.show_new(self.candidates["learned"].confidence, self.doubt)
 
     def _add_extra(self, name: str, labels: NDArray[Any]) -> None:
         layer = self.layers.add_labels(labels, name)
         self._shown.hide_current()
         self._viewer.layers.selection.active = layer
-
-
-def _told_of(tile: Tile) -> tuple[Any, ...]:
-    """Return all that is known of a tile beside its pixels."""
-    return tile.um_per_px, tile.white, tile.name, tile.notes

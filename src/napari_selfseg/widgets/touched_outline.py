@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Labels
-from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
@@ -14,9 +13,9 @@ from qtpy.QtWidgets import QWidget
 from napari_selfseg.core.glimpse import Part
 from napari_selfseg.core.masks import inner_edge
 from napari_selfseg.widgets.editable_labels import EditableLabels
-from napari_selfseg.widgets.image_layers import OWN, unwrapped
+from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.latest import Latest
-from napari_selfseg.widgets.result_layers import kept_focus
+from napari_selfseg.widgets.line_layer import add_lines
 
 OUTLINE_NAME = "SelfSeg touched"
 COLOUR = "#ffe600"  # no stain has it, and no confidence or doubt
@@ -114,7 +113,7 @@ class TouchedOutline(QObject):
         editable, part, edge = found
         if editable is self._editable and self.is_wanted:
             if self._line is None and edge.any():
-                self._line = self._add_line(editable.layer)
+                self._line = add_lines(self._viewer, editable.layer, OUTLINE_NAME, {1: COLOUR})
             if self._line is not None:
                 self._set(self._line, part, edge)
         self._find()
@@ -131,28 +130,6 @@ class TouchedOutline(QObject):
             line.editable = False  # which also makes it forget the step: nobody undoes a line
         else:
             now[...] = edge
-
-    def _add_line(self, labels: Labels) -> Labels:
-        line = Labels(
-            np.zeros(labels.data.shape, np.uint8),
-            name=OUTLINE_NAME,
-            colormap=DirectLabelColormap(color_dict={None: COLOUR, 0: "transparent", 1: COLOUR}),
-            opacity=1.0,
-            blending="translucent",
-            metadata={OWN: {"role": "result"}},
-            scale=labels.scale,
-            translate=labels.translate,
-            rotate=labels.rotate,
-            shear=labels.shear,
-            units=labels.units,
-            axis_labels=labels.axis_labels,
-            visible=labels.visible,
-        )
-        line.affine = labels.affine
-        line.editable = False
-        with kept_focus(self._viewer):
-            self._viewer.layers.insert(self._viewer.layers.index(labels) + 1, line)
-        return line
 
     def _follow_visibility(self, _event: Any = None) -> None:
         if self._line is not None and self._editable is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
@@ -13,12 +14,38 @@ from napari_selfseg.widgets.steady_text import SteadyText
 from napari_selfseg.widgets.style import Sentence, duration
 
 
+@dataclass(frozen=True)
+class _Words:
+    """What is said about ending a training early."""
+
+    stop: str
+    tip: str
+    stopping: str
+    told: str
+
+
+STOP = _Words(
+    "Stop",
+    "Stop learning and take the best map so far.",
+    "Stopping …",
+    "Stopping; the best map so far is being drawn.",
+)
+CANCEL = _Words(
+    "Cancel",
+    "Forget this round; labels and corrections stay as they are.",
+    "Cancelling …",
+    "Cancelled; the labels stay as they are.",
+)
+
+
 class TrainingProgress(QWidget):
     """Shown while a training goes on.
 
     Parameters
     ----------
     parent : QWidget, optional
+    only_cancel : bool
+        Whether a short training is only to be cancelled, not to be paused or ended with a result.
 
     Attributes
     ----------
@@ -29,11 +56,13 @@ class TrainingProgress(QWidget):
     pause_wanted = Signal()
     resume_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, only_cancel: bool = False) -> None:
         super().__init__(parent)
         self.bar = QProgressBar()
-        self.pause_button, self.stop_button = QPushButton("Pause"), QPushButton("Stop")
-        self.stop_button.setToolTip("Stop learning and take the best map so far.")
+        self._words = CANCEL if only_cancel else STOP
+        self.pause_button, self.stop_button = QPushButton("Pause"), QPushButton()
+        self.pause_button.setVisible(not only_cancel)
+        self.stop_button.setToolTip(self._words.tip)
         self.status, self.note = SteadyText(lines=2, tone="hint"), Sentence()
         self._paused = self._stopping = False
         self._latest: Progress | None = None
@@ -104,12 +133,12 @@ class TrainingProgress(QWidget):
     def show_stopping(self) -> None:
         """Show at once that Stop was heard, though the result takes a moment."""
         self._stopping = True
-        self.status.tell("Stopping; the best map so far is being drawn.")
+        self.status.tell(self._words.told)
         self._name_buttons()
 
     def _name_buttons(self) -> None:
         self.pause_button.setText("Resume" if self._paused else "Pause")
-        self.stop_button.setText("Stopping …" if self._stopping else "Stop")
+        self.stop_button.setText(self._words.stopping if self._stopping else self._words.stop)
         self.pause_button.setEnabled(not self._stopping)
         self.stop_button.setEnabled(not self._stopping)
 
