@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from napari_selfseg.core.images.tile import TileError
@@ -21,7 +22,7 @@ class RunError(Exception):
     """
 
 
-class SteeredRun:
+class SteeredRun(ABC):
     """What can be asked of a run while it goes on.
 
     `updates` is to be iterated once, in any one thread; `stop`, `pause`, `resume`, `abandon`
@@ -91,12 +92,13 @@ class SteeredRun:
                 raise RunError(str(error)) from error
             raise RunError(f"The training failed: {error}") from error
 
+    @abstractmethod
     def check_request(self) -> None:
         """Raise `RunError` with one sentence if this request cannot be run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _train(self) -> Iterator[Update]:
-        raise NotImplementedError
+        """Do what was asked for; `updates` explains what goes wrong."""
 
     def _hold(self, clock: RunClock) -> None:
         """Wait while paused."""
