@@ -10,7 +10,7 @@ from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.session import effects
 from napari_selfseg.session.effects import Drawn, Expectation, effects_on, expectation_of
 from napari_selfseg.session.taught import Taught
-from napari_selfseg.session.versions import LABEL_FREE, STORED, Versions
+from napari_selfseg.session.versions import LABEL_FREE, MOST, STORED, Versions
 
 RGB, TRUTH = drawn_he_tile(96, 96, n_nuclei=8, seed=1)
 
@@ -117,6 +117,38 @@ def test_versions_are_named_and_kept_in_order():
     assert versions.current.result is third
     assert versions.gone_to(1).current.result is second
     assert len(begun.all) == 1
+
+
+def test_only_the_first_and_the_newest_versions_are_kept():
+    versions = Versions.begun_with(Result())
+    for n in range(1, 31):
+        versions = versions.added(Result("your strokes"), n)
+    assert len(versions.all) == MOST
+    assert [version.number for version in versions.all] == [0, *range(31 - MOST + 1, 31)]
+    assert versions.current.name == "30: 30 corrections"
+    assert len({version.kind for version in versions.all}) == MOST
+
+
+def test_versions_come_back_without_those_that_were_lost(tmp_path):
+    told = Versions.begun_with(Result()).added(Result(), 1).added(Result(), 2).to_store()
+    folders = {"learned": tmp_path / "1", "learned-2": tmp_path / "3"}
+    back = Versions.taken_up(told, 2, folders)
+    assert [(one.name, one.folder.name) for one in back.all] == [
+        ("label-free", "1"),
+        ("2: 2 corrections", "3"),
+    ]
+    assert back.at == 1
+    assert Versions.taken_up(told, 0, folders).at == 0
+    assert Versions.taken_up(told, 1, folders).at == 1  # lost: the newest one there is
+    rest = back.without_current()
+    assert [one.name for one in rest.all] == ["label-free"]
+    assert rest.without_current() is None
+    assert back.added(Result(), 5).current.number == 3
+
+
+def test_a_session_from_before_versions_has_one(tmp_path):
+    back = Versions.taken_up((), 0, {"learned": tmp_path})
+    assert [one.name for one in back.all] == [STORED]
 
 
 def test_a_stored_refinement_is_no_label_free_version():

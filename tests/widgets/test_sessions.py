@@ -20,13 +20,18 @@ from tests.drawn_regions import drawn_regions
 from tests.widgets.fake_training import RGB, make_result
 from tests.widgets.test_main_job import Person, docked
 
+from napari_selfseg.core.learning.strokes import Strokes
+from napari_selfseg.core.methods.local_contrast_settings import LocalContrastSettings
 from napari_selfseg.core.methods.settings import preset_settings
 from napari_selfseg.session import autosave as autosave_module
 from napari_selfseg.session import waiting
 from napari_selfseg.session.autosave import close_all
+from napari_selfseg.session.refining import RefineRequest, RefiningRun
 from napari_selfseg.session.session_folder import LOCK, SessionFolder
 from napari_selfseg.session.session_place import PLACE_VARIABLE, choose_place
+from napari_selfseg.session.versions import Version
 from napari_selfseg.widgets import autosaving, background
+from napari_selfseg.widgets.candidate import learned_candidate
 from napari_selfseg.widgets.session_control import since
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -217,6 +222,80 @@ def test_what_was_learned_comes_back(open_window, own_sessions):
     all_saved(again)
     assert only_session(own_sessions).newest().runs == {"learned": 1}
     assert only_session(own_sessions).runs() == (1,)
+
+
+def learn_once(work):
+    """Take what a short round teaches for the newest version."""
+    strokes = np.zeros(work.tile_view.tile.shape, np.uint8)
+    strokes[10:20, 10:20], strokes[40:50, 40:50] = 1, 2
+    settings = LocalContrastSettings(global_steps=0, local_steps=0, n_steps=2, batch_size=2)
+    request = RefineRequest(work.result, Strokes(strokes), settings, previews=False)
+    *_, finished = RefiningRun(request).updates()
+    work.adopt(finished.result, learned_candidate(finished.result), 2)
+
+
+def test_all_versions_come_back_and_move_along(open_window, own_sessions, tmp_path):
+    me = open_window()
+    me.dock.training_panel.form.set_settings(SHORT)
+    me.click("Train")
+    me.wait_until(lambda: me.dock.work.is_shown, LATER)
+    me.wait_until(lambda: not me.dock.training.is_running)
+    me.dock.work.take("learned")
+    first = me.dock.work.result.maps
+    learn_once(me.dock.work)
+    learned = me.dock.work.result.maps
+    all_saved(me)
+    stored = {"learned": 1, "learned-1": 2}
+    me.wait_until(lambda: only_session(own_sessions).newest().runs == stored)
+    all_saved(me)
+    close(me)
+
+    again = open_window()
+    again.wait_until(again.dock.earlier_card.isVisible)
+    again.click("Take it up")
+    again.wait_until(lambda: again.dock.work.is_shown, LATER)
+    work, box = again.dock.work, again.dock.learning_panel.versions
+    names = ["label-free", "1: 2 corrections"]
+    assert [box.itemText(i) for i in range(box.count())] == names
+    assert box.currentText() == names[1]
+    assert np.array_equal(work.result.maps, learned)
+    assert work.versions.all[0].result is None  # read only when it is wanted
+    all_saved(again)
+    assert only_session(own_sessions).runs() == (1, 2)
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    again.dock.session.shown.move_to(elsewhere)
+    again.wait_until(
+        lambda: bool(list(elsewhere.iterdir())) and set(moved_runs(elsewhere)) == set(stored)
+    )
+    work.go_back_to(0)
+    again.wait_until(lambda: work.versions.at == 0 and work.is_shown, LATER)
+    assert np.array_equal(work.result.maps, first)
+    assert box.currentText() == names[0]
+    all_saved(again)
+    again.wait_until(lambda: only_session(elsewhere).newest().values["settings"]["version"] == 0)
+    assert only_session(elsewhere).runs() == (1, 2)
+
+
+def moved_runs(place):
+    newest = only_session(place).newest()
+    return {} if newest is None else newest.runs
+
+
+def test_a_version_that_cannot_be_read_is_told(open_window, own_sessions, tmp_path):
+    me = open_window()
+    work = me.dock.work
+    work.take_result(make_result(work.tile_view.tile), is_own_run=False)
+    me.wait_until(lambda: work.is_shown)
+    lost = Version("lost", 1, folder=tmp_path / "lost")
+    work._versions = replace(work.versions, all=(*work.versions.all, lost))
+    told = []
+    work.failed.connect(told.append)
+    work.go_back_to(1)
+    me.wait_until(lambda: bool(told))
+    assert not work.is_opening
+    assert work.versions.at == 0
 
 
 def test_regions_come_back_with_their_names_and_objects(open_window, own_sessions):

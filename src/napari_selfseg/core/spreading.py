@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import (
@@ -19,6 +21,8 @@ STRENGTH = 8.0  # of the evidence on a stroke, as a logit
 FALL_UM = 1.5  # along which the evidence falls to a third
 NUCLEUS_UM = 3.5  # radius: a stroke and what it speaks for are no thicker than a nucleus
 UNLIKE = 0.15  # in optical density (natural units): what differs more is hardly spoken for
+MIDDLE_SHARE = 0.25  # of an object that is erased at least, if it is all meant
+MIDDLE_THINNER = 0.5  # than it was is the rest of it
 BLUR_PX, NEAR_PX = 1.0, 2.0  # of the density, and of the stroke's own density along it
 USUAL_UM_PER_PX = 0.25  # taken where the scale is unknown
 
@@ -52,6 +56,47 @@ def spread(
         for box in _boxes(painted, NUCLEUS_UM / scale):
             evidence[box] += sign * _spoken_for(painted[box], pixels[box], scale)
     return evidence
+
+
+def denied(objects: NDArray[np.integer[Any]], classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where objects lie that strokes of background go right through: they are none.
+
+    A stroke along the edge of an object only trims it; of one through its middle, which takes a
+    quarter of it, nothing is left that is half as thick as it was.
+
+    Parameters
+    ----------
+    objects : ndarray of integers, shape (M, N)
+        What was found without labels, 0 is background.
+    classes : ndarray of uint8, shape (M, N)
+        0 not painted, 1 background, 2 and above objects.
+
+    Returns
+    -------
+    ndarray of bool, shape (M, N)
+        All of the objects that were erased so, without what was painted in them.
+    """
+    found = np.zeros(classes.shape, bool)
+    boxes = find_objects(objects)
+    for number in np.unique(objects[classes == 1]):
+        if number:
+            box = boxes[number - 1]
+            rest = _rest_of(objects[box] == number, classes[box])
+            if rest is not None:
+                found[box] |= rest
+    return found
+
+
+def _rest_of(whole: NDArray[np.bool_], classes: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """Return what strokes left of an object that they deny; None if they only trim it."""
+    rest = whole & (classes != 1)
+    if (classes[whole] > 1).any() or rest.sum() > (1 - MIDDLE_SHARE) * whole.sum():
+        return None
+    return rest if _thickness(rest) < MIDDLE_THINNER * _thickness(whole) else None
+
+
+def _thickness(mask: NDArray[np.bool_]) -> float:
+    return float(distance_transform_edt(np.pad(mask, 1)).max())
 
 
 def _boxes(painted: NDArray[np.bool_], reach: float) -> list[tuple[slice, slice]]:

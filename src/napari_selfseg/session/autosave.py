@@ -127,7 +127,7 @@ class Autosave:
         Parameters
         ----------
         kind : str
-            "learned" or "regions".
+            "learned", "learned-1", ... for the versions that followed, or "regions".
         writer : callable(folder)
             Writes the run folder; in another thread, again if it fails.
         """
@@ -136,6 +136,17 @@ class Autosave:
             self._writers[kind] = self._runs_waiting[kind] = writer
             self._runs_tried.again()
             self._wake()
+
+    def know_run(self, kind: str, writer: RunWriter) -> None:
+        """Take the writer of a run that is stored: it is needed if the session moves elsewhere.
+
+        Parameters
+        ----------
+        kind, writer
+            As in `save_run`.
+        """
+        with self._changed:
+            self._writers[kind] = writer
 
     def retry(self) -> None:
         """Try again at once what could not be saved."""
@@ -310,7 +321,7 @@ class Autosave:
         with self._changed:
             if self._runs_waiting.get(kind) is writer:
                 del self._runs_waiting[kind]
-            if self._writers.get(kind) is writer:
+            if self._writers.get(kind) is writer and path.is_dir():
                 self._runs[kind] = number
             if self._newest is not None:  # once more, now with the number of the run
                 again = Waiting(self._newest, False)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from napari_selfseg.core.channels import ChannelChoice
 from napari_selfseg.core.images.evidence import stain_of
 from napari_selfseg.core.images.tile import Tile
+from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.core.learning.strokes import Strokes, StrokesError
 from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import METHODS, TrainingStep
 from napari_selfseg.core.methods.local_contrast_settings import OF_THE_START, LocalContrastSettings
 from napari_selfseg.core.methods.settings import TrainingSettings
-from napari_selfseg.core.spreading import STRENGTH, spread
+from napari_selfseg.core.spreading import STRENGTH, denied, spread
 from napari_selfseg.session.clock import RunClock
 from napari_selfseg.session.finishing import all_cores
 from napari_selfseg.session.preview import LivePreview
@@ -119,7 +120,7 @@ class RefiningRun(SteeredRun):
         device = choose_device(settings.device)
         tile, strokes = self.request.start.tile, self.request.strokes.classes
         before = self._settled()
-        beside = spread(strokes, stain_of(tile).pixels, tile.um_per_px)
+        beside = _said_beside(strokes, before, tile)
         network, data = self._material(settings, before, beside)
         if self._evidence_preview is not None:
             self._evidence_preview.begin(before, beside)
@@ -332,6 +333,16 @@ class EvidencePreview(LivePreview):
         here = replace(self._before, maps=self._before.maps[:, *place])
         shown = np.round(with_evidence(here, evidence).maps[0].astype(np.float32) * 255)
         return Preview(*place, shown.astype(np.uint8), step, 0, False)
+
+
+def _said_beside(strokes: NDArray[np.uint8], before: Prediction, tile: Tile) -> NDArray[np.float32]:
+    """Return the evidence of strokes (M, N), where they are and beside them, as a logit."""
+    from napari_selfseg.core.segmentation import labels_of
+
+    evidence = spread(strokes, stain_of(tile).pixels, tile.um_per_px)
+    objects, _ = labels_of(before, CHOICE, tile, LabelSettings.for_scale(tile.um_per_px))
+    evidence[denied(objects, strokes)] = -STRENGTH
+    return evidence
 
 
 def _first_settings(settings: TrainingSettings) -> TrainingSettings:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -58,6 +59,7 @@ __all__ = [
     "StoredRegions",
     "StoredRun",
     "check_free",
+    "copy_run",
     "load_run",
     "read_labels",
     "save_region_run",
@@ -161,6 +163,19 @@ def save_region_run(
     """
     with _run_folder(folder, overwrite) as beside:
         fill_with_regions(beside, result, labels, label_settings, objects, anonymous, with_maps)
+
+
+def copy_run(source: Path, folder: Path) -> None:
+    """Copy a run folder as it is; nothing happens if it is not there any more.
+
+    Raises
+    ------
+    StoreError
+        If the place is taken or cannot be written to; what was there stays.
+    """
+    if source.is_dir():
+        with _run_folder(folder, overwrite=False) as beside:
+            shutil.copytree(source, beside, dirs_exist_ok=True)
 
 
 @contextmanager

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from napari_selfseg.core.checkpoint import CheckpointError
 from napari_selfseg.core.images.tile import Tile, TileError
 from napari_selfseg.session.label_files import StoreError
 from napari_selfseg.session.region_result import RegionResult
-from napari_selfseg.session.reopened import region_result_of, result_of
+from napari_selfseg.session.reopened import region_result_of
 from napari_selfseg.session.result import RunResult
 from napari_selfseg.session.session_folder import SessionFolder
 from napari_selfseg.session.session_state import SessionState
 from napari_selfseg.session.store import StoredRegions, StoredRun, load_run
+from napari_selfseg.session.versions import Versions
 from napari_selfseg.session.work_settings import WorkSettings, read_settings
 
 TAKEN_UP = "Taken up from earlier work on this image."
@@ -31,8 +31,9 @@ class TakenUp:
         With the runs that can still be read.
     settings : WorkSettings
         How the dock stood.
-    result : RunResult or None
-        What was learned of objects; None if nothing was, or it cannot be read.
+    versions : Versions or None
+        What was learned of objects, the one in use was read; None if nothing was, or it cannot
+        be read.
     region_result : RegionResult or None
         The same of regions.
     note : str
@@ -42,9 +43,14 @@ class TakenUp:
     folder: SessionFolder
     state: SessionState
     settings: WorkSettings
-    result: RunResult | None
+    versions: Versions | None
     region_result: RegionResult | None
     note: str
+
+    @property
+    def result(self) -> RunResult | None:
+        """What the version in use has found."""
+        return None if self.versions is None else self.versions.current.result
 
 
 def take_up(folder: SessionFolder, number: int, tile: Tile) -> TakenUp:
@@ -67,28 +73,43 @@ def take_up(folder: SessionFolder, number: int, tile: Tile) -> TakenUp:
     state, settings = loaded.state, read_settings(loaded.state.values)
     if loaded.manifest.shape != tile.shape:
         raise StoreError("The stored work is of an image of another size.")
-    found: dict[str, Any] = {}
     notes = [loaded.note] if loaded.note else []
-    for kind, run in state.runs.items():
+    folders = {kind: folder.run_folder(run) for kind, run in state.runs.items()}
+    of_regions = folders.pop("regions", None)
+    versions = regions = None
+    if folders:
+        versions = Versions.taken_up(settings.versions, settings.version, folders)
+    while versions is not None:
         try:
-            found[kind] = _result(load_run(folder.run_folder(run)), tile)
+            result = replace(versions.current.opened(tile), stopped_because=TAKEN_UP)
         except (StoreError, CheckpointError, TileError) as error:
             notes.append(f"What was learned could not be read: {error}")
-    result, regions = found.get("learned"), found.get("regions")
+            versions = versions.without_current()
+        else:
+            versions = versions.with_result(_as_chosen(result, settings))
+            break
+    known = {one.kind for one in versions.all} if versions is not None else set()
+    if of_regions is not None:
+        try:
+            regions = _regions_of(load_run(of_regions), tile)
+            regions = replace(_as_named(regions, settings), stopped_because=TAKEN_UP)
+            known.add("regions")
+        except (StoreError, CheckpointError, TileError) as error:
+            notes.append(f"What was learned could not be read: {error}")
     return TakenUp(
         folder=folder,
-        state=replace(state, runs={k: n for k, n in state.runs.items() if k in found}),
+        state=replace(state, runs={k: n for k, n in state.runs.items() if k in known}),
         settings=settings,
-        result=_as_chosen(result, settings) if isinstance(result, RunResult) else None,
-        region_result=_as_named(regions, settings) if isinstance(regions, RegionResult) else None,
+        versions=versions,
+        region_result=regions,
         note=" ".join(notes),
     )
 
 
-def _result(stored: StoredRun | StoredRegions, tile: Tile) -> RunResult | RegionResult:
-    if isinstance(stored, StoredRegions):
-        return replace(region_result_of(stored, tile), stopped_because=TAKEN_UP)
-    return replace(result_of(stored, tile), stopped_because=TAKEN_UP)
+def _regions_of(stored: StoredRun | StoredRegions, tile: Tile) -> RegionResult:
+    if not isinstance(stored, StoredRegions):
+        raise StoreError("it is no model of regions.")
+    return region_result_of(stored, tile)
 
 
 def _as_chosen(result: RunResult, settings: WorkSettings) -> RunResult:

@@ -32,6 +32,15 @@ class StoredChoice(BaseModel):
         return ChannelChoice(**self.model_dump())
 
 
+class StoredVersion(BaseModel):
+    """A model that was learned, as in `session.versions.Version`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    number: Annotated[int, Field(ge=0, le=999_999)]
+
+
 class WorkSettings(BaseModel):
     """How the dock stood.
 
@@ -52,6 +61,10 @@ class WorkSettings(BaseModel):
         Of the classes in regions mode.
     structure : int or None
         The class that is wanted as objects.
+    versions : tuple of StoredVersion
+        The models that were learned, one after the other.
+    version : int
+        The place of the one in use.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -65,6 +78,8 @@ class WorkSettings(BaseModel):
     choice: StoredChoice | None = None
     names: tuple[Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)], ...] = ()
     structure: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    versions: Annotated[tuple[StoredVersion, ...], Field(max_length=1000)] = ()
+    version: Annotated[int, Field(ge=0, le=1000)] = 0
 
 
 def choice_to_store(choice: ChannelChoice | None) -> StoredChoice | None:

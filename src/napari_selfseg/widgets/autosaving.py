@@ -18,7 +18,7 @@ from napari_selfseg.session.lock import Owner
 from napari_selfseg.session.session_folder import SessionFolder
 from napari_selfseg.session.session_place import SessionFinder
 from napari_selfseg.session.session_state import SessionState
-from napari_selfseg.session.store import save_region_run, save_run
+from napari_selfseg.session.store import copy_run, save_region_run, save_run
 from napari_selfseg.session.waiting import SaveStatus
 from napari_selfseg.session.work_settings import SETTINGS_VALUE, WorkSettings, read_settings
 from napari_selfseg.widgets.background import run_once
@@ -86,7 +86,7 @@ class Autosaving(QObject):
         self._autosave: Autosave | None = None
         self._changed_at: float | None = None  # the first change that is not handed over
         self._is_closed = False
-        self._stored_runs: dict[str, Any] = {}  # the maps of those that were handed over
+        self._stored_runs: dict[str, Any] = {}  # what marks those that were handed over
         self._finder = SessionFinder(work.tile_view.tile)
         self._is_looking = self._has_looked = False
         self._clock = QTimer(self)
@@ -258,9 +258,9 @@ class Autosaving(QObject):
 
     def _store_runs(self, autosave: Autosave) -> None:
         """Hand over what was trained since."""
-        for kind, (maps, writer) in _runs_of(self.work).items():
-            if self._stored_runs.get(kind) is not maps:
-                self._stored_runs[kind] = maps
+        for kind, (mark, writer) in _runs_of(self.work).items():
+            if self._stored_runs.get(kind) is not mark:
+                self._stored_runs[kind] = mark
                 autosave.save_run(kind, writer)
 
     # ---- stored work
@@ -298,7 +298,10 @@ class Autosaving(QObject):
         self.is_taking_up, self.offer = False, None
         self._go_on_with(earlier, prepared.taken.state.runs)
         put_back(self.work, prepared)
-        self._stored_runs = {kind: maps for kind, (maps, _) in _runs_of(self.work).items()}
+        assert self._autosave is not None
+        for kind, (mark, writer) in _runs_of(self.work).items():
+            self._stored_runs[kind] = mark
+            self._autosave.know_run(kind, writer)
         self.taken_up.emit(prepared)
         self.note_change()
         self.changed.emit()
@@ -333,12 +336,18 @@ def _single_shot(owner: QObject, after_ms: int, do: Callable[[], None]) -> QTime
 
 
 def _runs_of(work: TileWork) -> dict[str, tuple[Any, RunWriter]]:
-    """Return the trained runs of a tile: the maps that tell one from another, and its writer."""
+    """Return the trained runs of a tile: what tells one from another, and its writer."""
     found: dict[str, tuple[Any, RunWriter]] = {}
-    result, regions = work.result, work.regions.result
-    if work.has_run and result is not None:
-        small = _is_small(result.maps)
-        found["learned"] = result.maps, partial(save_run, result, with_maps=small)
+    versions, regions = work.versions, work.regions.result
+    if work.has_run and versions is not None:
+        for version in versions.all:
+            result, folder = version.result, version.folder
+            if result is not None:
+                small = _is_small(result.maps)
+                writer: RunWriter = partial(save_run, result, with_maps=small)
+                found[version.kind] = folder or result.maps, writer
+            elif folder is not None:
+                found[version.kind] = folder, partial(copy_run, folder)
     if work.regions.has_run and regions is not None:
         small = _is_small(regions.maps)
         found["regions"] = regions.maps, partial(save_region_run, regions, with_maps=small)

@@ -128,12 +128,13 @@ def prepare(work: EarlierWork, tile: Tile) -> Prepared:
     taken = take_up(SessionFolder(work.folder), work.manifest.number, tile)
     layers = taken.state.layers
     candidates: dict[Source, Candidate] = {}
-    if taken.result is not None:
+    result = taken.result
+    if result is not None:
         settings = _settings(LabelSettings, layers, "learned")
-        candidates["learned"] = learned_candidate(taken.result, settings)
-    if taken.result is not None or "threshold" in layers:
+        candidates["learned"] = learned_candidate(result, settings)
+    if result is not None or "threshold" in layers:
         stain = stain_of(tile)
-        start = threshold_confidence(stain) if taken.result is None else taken.result.threshold
+        start = threshold_confidence(stain) if result is None else result.threshold
         plain = threshold_candidate(start, stain, tile.um_per_px)
         settings = _settings(LabelSettings, layers, "threshold")
         candidates["threshold"] = plain if settings is None else plain.with_settings(settings)
@@ -166,7 +167,7 @@ def put_back(work: TileWork, prepared: Prepared) -> None:
         )
     else:  # what they were found with is gone, the labels are not
         rest |= of_regions
-    work.restore(rest, prepared.candidates, taken.result, settings.active)
+    work.restore(rest, prepared.candidates, taken.versions, settings.active)
     if settings.mode == "regions" and taken.region_result is not None:
         work.hide()
         work.regions.show_again()

@@ -261,7 +261,8 @@ class LearningControl(QObject):
             return
         told = "" if self._taught is None else self._taught.sentence()
         panel.show_taught(told, self._obstacle())
-        panel.show_versions(work.versions, not (self.is_running or self._is_training))
+        can_change = not (self.is_running or self._is_training or work.is_opening)
+        panel.show_versions(work.versions, can_change)
 
     # ---- inside
 

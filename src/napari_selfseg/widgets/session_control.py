@@ -204,7 +204,7 @@ def since(seconds: float) -> str:
 def settings_of(work: TileWork, panel: TrainingPanel) -> WorkSettings:
     """Return how the dock stands."""
     training: Any = panel.settings()
-    result, regions = work.result, work.regions.result
+    result, regions, versions = work.result, work.regions.result, work.versions
     return WorkSettings(
         um_per_px=work.tile_view.tile.um_per_px,
         mode=panel.mode,
@@ -215,4 +215,6 @@ def settings_of(work: TileWork, panel: TrainingPanel) -> WorkSettings:
         choice=choice_to_store(None if result is None else result.choice),
         names=() if regions is None else regions.names,
         structure=None if regions is None else regions.structure,
+        versions=() if versions is None else versions.to_store(),
+        version=0 if versions is None else versions.at,
     )

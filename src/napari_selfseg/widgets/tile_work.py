@@ -17,7 +17,8 @@ from napari_selfseg.core.glimpse import Part
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.session.result import RunResult
 from napari_selfseg.session.session_state import KeptValues, LayerWork
-from napari_selfseg.session.versions import Versions
+from napari_selfseg.session.versions import Version, Versions
+from napari_selfseg.widgets.background import run_once
 from napari_selfseg.widgets.candidate import LEARNED_NAME, Candidate, Source
 from napari_selfseg.widgets.candidate_search import CandidateSearch
 from napari_selfseg.widgets.editable_labels import EditableLabels
@@ -67,6 +68,8 @@ class TileWork(QObject):
         self._wanted: Source | None = None
         self._in_hand: Source | None = None  # when the last training ended
         self._versions: Versions | None = None
+        self._opening: Version | None = None  # one that is being read
+        self._owner = owner
         self.search.arrived.connect(self._on_arrived)
         self.search.map_labelled.connect(self._add_extra)
         self.search.glimpsed.connect(self._show_glimpse)
@@ -145,7 +148,7 @@ class TileWork(QObject):
         self,
         stored: Mapping[str, LayerWork],
         candidates: Mapping[Source, Candidate],
-        result: RunResult | None,
+        versions: Versions | None,
         active: Source | None,
     ) -> None:
         """Show stored work as it was left, in place of what is shown.
@@ -156,12 +159,14 @@ class TileWork(QObject):
             "threshold", "learned", and what was left of earlier runs.
         candidates : mapping of {"threshold", "learned"} to Candidate
             What the labels of the same name were made of; the others are shown without sliders.
-        result : RunResult or None
+        versions : Versions or None
+            The one in use has its result.
         active : {"threshold", "learned"} or None
             What was shown.
         """
+        result = None if versions is None else versions.current.result
         self.is_own_run = result is not None
-        self._versions = None if result is None else Versions.begun_with(result)
+        self._versions = versions
         for source in get_args(Source):
             self._shown.clear_away(source)
         self.active = None
@@ -218,15 +223,25 @@ class TileWork(QObject):
     def go_back_to(self, place: int) -> None:
         """Take another version: its model, and its labels as one step that can be undone.
 
-        Touched pixels keep their labels.
+        Touched pixels keep their labels. A version that was stored is read first, in the
+        background.
         """
         versions = self.versions
-        if versions is None or not self.is_shown:
+        if versions is None or not self.is_shown or self._opening is not None:
             return
-        self._versions = versions.gone_to(place)
-        result, settings = self._versions.current.result, self.search.own_settings("learned")
-        self.search.take_result(result, settings, self._show_version)
+        version = versions.all[place]
+        if version.result is not None:
+            self._take_version(versions.gone_to(place), version.result)
+            return
+        opened = partial(version.opened, self.tile_view.tile)
+        self._opening = version
+        run_once(opened, self._on_opened, self._on_not_opened, self._owner)
         self.changed.emit()
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a version is being read."""
+        return self._opening is not None
 
     def choose(self, choice: ChannelChoice) -> None:
         """Take another map or polarity for the object; the labels layer follows."""
@@ -322,6 +337,25 @@ class TileWork(QObject):
         return self._shown.in_viewer(source)
 
     # ---- inside
+
+    def _take_version(self, versions: Versions, result: RunResult) -> None:
+        self._versions = versions.with_result(result)
+        settings = self.search.own_settings("learned")
+        self.search.take_result(result, settings, self._show_version)
+        self.changed.emit()
+
+    def _on_opened(self, result: RunResult) -> None:
+        version, self._opening = self._opening, None
+        versions = self.versions
+        if versions is not None and version in versions.all and self.is_shown:
+            self._take_version(versions.gone_to(versions.all.index(version)), result)
+        else:  # another model was trained meanwhile
+            self.changed.emit()
+
+    def _on_not_opened(self, sentence: str, _details: str) -> None:
+        self._opening = None
+        self._on_failed(sentence)
+        self.changed.emit()
 
     def _on_arrived(self, source: Source) -> None:
         if source in self._shown:
