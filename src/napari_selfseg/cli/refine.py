@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from napari_selfseg.cli.console import (
     DONE,
     INTERRUPTED,
-    ProgressBar,
     UserMistake,
     duration,
-    interruptions,
     print_json,
     tell,
 )
+from napari_selfseg.cli.following import follow
 from napari_selfseg.cli.images import image_files
 from napari_selfseg.cli.options import (
     add_anonymous,
@@ -163,28 +162,16 @@ def refine(request: RefineRequest) -> tuple[RunResult, bool]:
         If the learning fails.
     """
     from napari_selfseg.session.refining import RefiningRun
-    from napari_selfseg.session.run import Finished, Progress, RunError
+    from napari_selfseg.session.steered import RunError
 
-    learning, result, bar = RefiningRun(request), None, ProgressBar()
+    learning = RefiningRun(request)
     try:
         learning.check_request()
     except RunError as error:
         raise UserMistake(str(error)) from error
     for note in request.start.tile.notes:
         tell(note)
-    with interruptions(learning.stop) as was_interrupted:
-        for update in learning.updates():
-            if isinstance(update, Progress):
-                if update.note:
-                    bar.say(update.note)
-                bar.update(update.step, update.n_steps, update.phase, update.seconds_left)
-            elif isinstance(update, Finished):
-                result = update.result
-        bar.close()
-        interrupted = was_interrupted()
-    if result is None:
-        raise RunError("The learning gave no result.")
-    return result, interrupted
+    return follow(learning)
 
 
 def summary(result: RunResult) -> dict[str, Any]:

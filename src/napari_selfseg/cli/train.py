@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from napari_selfseg.cli.console import (
     DONE,
     INTERRUPTED,
-    ProgressBar,
     UserMistake,
     duration,
-    interruptions,
     print_json,
     tell,
 )
+from napari_selfseg.cli.following import follow
 from napari_selfseg.cli.images import image_files
 from napari_selfseg.cli.options import (
     add_anonymous,
@@ -121,33 +120,13 @@ def train(
     RunError
         If the training fails.
     """
-    from napari_selfseg.session.run import (
-        Finished,
-        Progress,
-        RunError,
-        TrainingRequest,
-        TrainingRun,
-    )
+    from napari_selfseg.session.run import TrainingRequest, TrainingRun
 
     for note in dict.fromkeys(f"{tile.name}: {note}" for tile in tiles for note in tile.notes):
         tell(note)
     request = TrainingRequest(tuple(tiles), settings, method, available_cores(), previews=False)
-    training, result, bar = TrainingRun(request), None, ProgressBar()
     _check(request)
-    with interruptions(training.stop) as was_interrupted:
-        for update in training.updates():
-            if isinstance(update, Progress):
-                if update.note:
-                    bar.say(update.note)
-                left = update.seconds_left
-                bar.update(update.step, update.n_steps, update.phase, left)
-            elif isinstance(update, Finished):
-                result = update.result
-        bar.close()
-        interrupted = was_interrupted()
-    if result is None:
-        raise RunError("The training gave no result.")
-    return result, interrupted
+    return follow(TrainingRun(request))
 
 
 def save(
