@@ -64,7 +64,7 @@ class LivePreview:
         """
         start = time.perf_counter()
         halo = int(getattr(network, "preview_halo", HALO))
-        drawn = self._drawn(network, self._next(), choice, step, halo)
+        drawn = self.draw(network, self._next(), choice, step, halo)
         if self._first_round is None:
             self._first_round = len(self._queue) + 1
         if self._first_round:
@@ -90,9 +90,9 @@ class LivePreview:
             return
         halo = getattr(network, "preview_halo", None)
         for place in nearest_first(pieces(*field, PIECE), *field):
-            yield self._drawn(network, place, choice, step, halo)
+            yield self.draw(network, place, choice, step, halo)
 
-    def _drawn(
+    def draw(
         self,
         network: nn.Module,
         place: tuple[slice, slice],
@@ -100,6 +100,18 @@ class LivePreview:
         step: int,
         halo: int | None,
     ) -> Preview:
+        """Return the map in one place; a run whose map is made otherwise draws it in its own way.
+
+        Parameters
+        ----------
+        network : nn.Module
+        place : tuple of slice
+        choice : ChannelChoice or None
+            None where every pixel has a class.
+        step : int
+        halo : int or None
+            Px around the place that are looked at; None: all that the network can see.
+        """
         from napari_selfseg.core.prediction import predict_region
 
         maps = predict_region(network, self.tile, *place, self.image_space, halo)

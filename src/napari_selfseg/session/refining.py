@@ -317,7 +317,7 @@ class EvidencePreview(LivePreview):
         """Take the map that is corrected, and what is known beside strokes, (M, N)."""
         self._before, self._beside = before, beside
 
-    def _drawn(
+    def draw(
         self,
         network: nn.Module,
         place: tuple[slice, slice],
