@@ -325,6 +325,7 @@ class EvidencePreview(LivePreview):
         step: int,
         halo: int | None,
     ) -> Preview:
+        """Return the corrected map in one place; parameters as `LivePreview.draw`."""
         from napari_selfseg.core.correction import with_evidence
         from napari_selfseg.core.prediction import predict_region
 
