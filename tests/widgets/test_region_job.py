@@ -19,6 +19,7 @@ from tests.widgets.test_main_job import (  # fixtures too
     sit_down,
 )
 
+from napari_selfseg.core.masks import inner_edge
 from napari_selfseg.widgets.layers import PREVIEW_NAME
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -184,6 +185,25 @@ def test_a_correction_is_undone_like_any_other_and_the_share_follows(at_work):
     me.undo()
     assert np.array_equal(found.data, before)
     me.wait_until(lambda: me.dock.region_panel.table.shares[EMPTY - 1].text() == share)
+
+
+def test_what_was_touched_of_regions_is_outlined(at_work):
+    me = at_work
+    train(me)
+    found = layer(me)
+    paint(me, found)
+    outline = me.dock.region_results.outline
+    me.wait_until(lambda: outline.layer is not None)
+    touched = me.dock.work.regions.editable().touched()
+    me.wait_until(lambda: np.array_equal(outline.layer.data > 0, inner_edge(touched)))
+    assert (touched[me.painted]).all()
+    box = me.dock.region_panel.touched_box
+    box.setChecked(False)
+    assert outline.layer is None
+    box.setChecked(True)
+    me.wait_until(lambda: outline.layer is not None)
+    found.visible = False
+    assert outline.layer is None
 
 
 def test_a_slider_beside_a_correction_is_one_undoable_step(at_work):

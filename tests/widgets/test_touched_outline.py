@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QWidget
 from scipy import ndimage
 
 from napari_selfseg.widgets.layers import ResultLayers, make_tile_view
-from napari_selfseg.widgets.touched_outline import OUTLINE_NAME, TouchedOutline
+from napari_selfseg.widgets.touched_outline import OUTLINE_NAME, TouchedBox, TouchedOutline
 
 SHAPE = (60, 80)
 
@@ -34,9 +34,11 @@ def labels(results):
 
 @pytest.fixture
 def outline(viewer, labels, results, qtbot):
-    owner = QWidget()
-    qtbot.addWidget(owner)
-    outline = TouchedOutline(viewer, owner)
+    owner, box = QWidget(), TouchedBox()
+    for widget in (owner, box):
+        qtbot.addWidget(widget)
+    outline = TouchedOutline(viewer, box, owner)
+    outline.box = box
     outline.follow(results.editable(labels))
     return outline
 
@@ -98,11 +100,10 @@ def test_the_line_hides_with_the_labels_and_when_it_is_not_wanted(
     labels.paint((20, 20), 3)
     wait_for_line(qtbot, outline, results, labels)
     labels.visible = False
-    assert not outline.layer.visible
+    assert OUTLINE_NAME not in viewer.layers
     labels.paint((40, 40), 3)
-    wait_for_line(qtbot, outline, results, labels)
     labels.visible = True
-    assert outline.layer.visible
+    wait_for_line(qtbot, outline, results, labels)
     outline.show(False)
     assert OUTLINE_NAME not in viewer.layers
     labels.paint((50, 60), 3)
@@ -115,8 +116,8 @@ def test_the_line_hides_with_the_labels_and_when_it_is_not_wanted(
 def test_who_deletes_the_line_does_not_want_it(qtbot, outline, results, labels, viewer):
     labels.paint((20, 20), 3)
     wait_for_line(qtbot, outline, results, labels)
-    with qtbot.waitSignal(outline.deleted):
-        viewer.layers.remove(OUTLINE_NAME)
+    viewer.layers.remove(OUTLINE_NAME)
+    assert not outline.box.isChecked()
     labels.paint((40, 40), 3)
     qtbot.wait(150)
     assert OUTLINE_NAME not in viewer.layers

@@ -11,6 +11,7 @@ from napari_selfseg.core.regions import RegionLabelSettings
 from napari_selfseg.widgets.nucleus_click import NucleusClick
 from napari_selfseg.widgets.region_panel import RegionPanel
 from napari_selfseg.widgets.region_work import RegionWork
+from napari_selfseg.widgets.touched_outline import TouchedOutline
 
 
 class RegionControl(QObject):
@@ -35,6 +36,7 @@ class RegionControl(QObject):
         self._panel = panel
         self.work: RegionWork | None = None
         self._is_learning = False
+        self.outline = TouchedOutline(viewer, panel.touched_box, owner)
         self.structure_click = NucleusClick(viewer, self)
         self.structure_click.clicked.connect(self._take_click)
         self.structure_click.cancelled.connect(lambda: panel.set_picking(False))
@@ -72,6 +74,7 @@ class RegionControl(QObject):
 
     def _refresh(self) -> None:
         work, panel = self.work, self._panel
+        self.outline.follow(None if work is None else work.editable())
         if work is None or work.result is None or work.active is None:
             panel.show_nothing(self._is_learning)
             self.shown.emit()

@@ -20,6 +20,7 @@ from napari_selfseg.widgets.provenance_fold import ProvenanceFold
 from napari_selfseg.widgets.region_sliders import RegionSliders
 from napari_selfseg.widgets.result_panel import CORRECT
 from napari_selfseg.widgets.style import Sentence, with_role
+from napari_selfseg.widgets.touched_outline import TouchedBox
 
 NOTHING_YET = "Press Train: every kind of tissue gets a colour, and you give it a name."
 
@@ -52,6 +53,7 @@ class RegionPanel(QWidget):
             "as objects. Esc cancels. The result then says that one click was used.",
         )
         self.count, self.labels_used = QLabel(), QLabel()
+        self.touched_box = TouchedBox()
         self.provenance = ProvenanceFold()
         self.found = QWidget()
         self._lay_out()
@@ -102,6 +104,7 @@ class RegionPanel(QWidget):
         found.addLayout(choose)
         found.addLayout(told)
         found.addWidget(Sentence(CORRECT, "hint"))
+        found.addWidget(self.touched_box)
         found.addWidget(self.sliders)
         found.addWidget(self.provenance)
         column = QVBoxLayout(self)

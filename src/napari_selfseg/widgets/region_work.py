@@ -21,6 +21,7 @@ from napari_selfseg.session.region_result import HowChosen, RegionResult
 from napari_selfseg.session.session_state import LayerWork
 from napari_selfseg.session.store import save_region_run
 from napari_selfseg.widgets.class_colours import CLASS_OPACITY, class_colormap, class_features
+from napari_selfseg.widgets.editable_labels import EditableLabels
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.latest import Latest
 from napari_selfseg.widgets.regions import TileView
@@ -256,6 +257,11 @@ class RegionWork(QObject):
     def layer_of(self, shown: Shown) -> Labels | None:
         """Return the layer of the classes or of the structure, if it is in the viewer."""
         return self._shown.in_viewer(shown)
+
+    def editable(self) -> EditableLabels | None:
+        """Return the labels that are edited, if they are in the viewer."""
+        layer = None if self.active is None else self.layer_of(self.active)
+        return None if layer is None else self.layers.editable(layer)
 
     @property
     def is_shown(self) -> bool:

@@ -45,9 +45,7 @@ class ResultControl(QObject):
         self._is_learning = False
         self._pictures: dict[Source, tuple[Candidate, QPixmap]] = {}
         self._maps_shown: tuple[Any, ChannelChoice] | None = None
-        self.outline = TouchedOutline(viewer, owner)
-        self.outline.deleted.connect(lambda: panel.show_touched(False))
-        panel.touched_wanted.connect(self.outline.show)
+        self.outline = TouchedOutline(viewer, panel.touched_box, owner)
         self.nucleus_click = NucleusClick(viewer, self)
         self.nucleus_click.clicked.connect(self._choose_by_click)
         self.nucleus_click.cancelled.connect(lambda: panel.set_picking(False))

@@ -8,7 +8,6 @@ from typing import Any
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import (
-    QCheckBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -24,6 +23,7 @@ from napari_selfseg.widgets.nucleus_click import ClickButton
 from napari_selfseg.widgets.provenance_fold import ProvenanceFold
 from napari_selfseg.widgets.style import Sentence, with_role
 from napari_selfseg.widgets.thumbnails import MapChooser
+from napari_selfseg.widgets.touched_outline import TouchedBox
 
 CORRECT = "Correct them below, or with napari's own tools, top left. Ctrl+Z undoes."
 PICTURE = QSize(154, 96)
@@ -45,15 +45,12 @@ class ResultPanel(QWidget):
         The user wants to click a nucleus, or no longer.
     doubt_wanted : Signal(bool)
         The user wants to see where the networks disagree, or no longer.
-    touched_wanted : Signal(bool)
-        The user wants to see what was touched, or no longer.
     """
 
     source_taken = Signal(str)
     flip_wanted = Signal()
     click_wanted = Signal(bool)
     doubt_wanted = Signal(bool)
-    touched_wanted = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -78,12 +75,7 @@ class ResultPanel(QWidget):
             "disagree: look there first.",
         )
         self.doubt_button.setCheckable(True)
-        self.touched_box = QCheckBox("Show what I touched")
-        self.touched_box.setToolTip(
-            "A thin yellow line around every pixel that you have painted, erased or filled. No "
-            "slider and no training changes what lies inside."
-        )
-        self.touched_box.setChecked(True)
+        self.touched_box = TouchedBox()
         self.quality = Sentence(tone="hint")
         self.count, self.labels_used = QLabel(), QLabel()
         self.sliders = LabelSliders()
@@ -95,7 +87,6 @@ class ResultPanel(QWidget):
         self.flip_button.clicked.connect(self.flip_wanted)
         self.click_button.toggled.connect(self.click_wanted)
         self.doubt_button.clicked.connect(self.doubt_wanted)
-        self.touched_box.toggled.connect(self.touched_wanted)
         self.show_nothing()
 
     def show_nothing(self) -> None:
@@ -136,10 +127,6 @@ class ResultPanel(QWidget):
         """Offer the map of doubt, or not; say whether it is shown."""
         self.doubt_button.setVisible(offered)
         self.doubt_button.setChecked(shown)
-
-    def show_touched(self, shown: bool) -> None:
-        """Say whether the line around what was touched is wanted."""
-        self.touched_box.setChecked(shown)
 
     def show_quality(self, sentence: str) -> None:
         """Say how good the labels are expected to be; "" where nobody knows."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_selfseg.core.glimpse import Part
 from napari_selfseg.core.masks import inner_edge
@@ -22,30 +22,39 @@ COLOUR = "#ffe600"  # no stain has it, and no confidence or doubt
 SOON_MS = 60  # actions that follow one another are drawn together
 
 
+class TouchedBox(QCheckBox):
+    """Whether the line around what was touched is wanted."""
+
+    def __init__(self) -> None:
+        super().__init__("Show what I touched")
+        self.setToolTip(
+            "A thin yellow line around every pixel that you have painted, erased or filled. No "
+            "slider and no training changes what lies inside."
+        )
+        self.setChecked(True)
+
+
 class TouchedOutline(QObject):
     """Draws the edge of what was touched in one labels layer at a time.
 
     The layer with the line is made when there is something to show, above the labels, and goes
-    with their visibility. It cannot be painted, and nothing is ever read from it. Only the part
+    when they are hidden. It cannot be painted, and nothing is ever read from it. Only the part
     that an action has changed is drawn again, and its line is found in another thread.
 
     Parameters
     ----------
     viewer : napari viewer
+    box : TouchedBox
+        Says whether the line is wanted; deleting its layer means that it is not.
     owner : QWidget
         Nothing happens any more once it was destroyed.
-
-    Attributes
-    ----------
-    deleted : Signal()
-        The user has deleted the line's layer: it is not wanted.
     """
 
-    deleted = Signal()
-
-    def __init__(self, viewer: Any, owner: QWidget) -> None:
+    def __init__(self, viewer: Any, box: TouchedBox, owner: QWidget) -> None:
         super().__init__(owner)
-        self.is_wanted = True
+        self.is_wanted = box.isChecked()
+        self._box = box
+        box.toggled.connect(self.show)
         self._viewer = unwrapped(viewer)
         self._editable: EditableLabels | None = None
         self._line: Labels | None = None
@@ -85,13 +94,17 @@ class TouchedOutline(QObject):
 
     # ---- inside
 
+    @property
+    def _is_seen(self) -> bool:
+        return self._editable is not None and bool(self._editable.layer.visible)
+
     def _draw_all(self) -> None:
         if self._editable is not None:
             n_rows, n_columns = self._editable.layer.data.shape
             self._on_change((slice(0, n_rows), slice(0, n_columns)))
 
     def _on_change(self, part: Part) -> None:
-        if self.is_wanted:
+        if self.is_wanted and self._is_seen:
             self._stale = part if self._stale is None else _around(self._stale, part)
             self._soon.start()
 
@@ -111,7 +124,7 @@ class TouchedOutline(QObject):
 
     def _draw(self, found: tuple[EditableLabels, Part, NDArray[np.bool_]]) -> None:
         editable, part, edge = found
-        if editable is self._editable and self.is_wanted:
+        if editable is self._editable and self.is_wanted and self._is_seen:
             if self._line is None and edge.any():
                 self._line = add_lines(self._viewer, editable.layer, OUTLINE_NAME, {1: COLOUR})
             if self._line is not None:
@@ -132,13 +145,15 @@ class TouchedOutline(QObject):
             now[...] = edge
 
     def _follow_visibility(self, _event: Any = None) -> None:
-        if self._line is not None and self._editable is not None:
-            self._line.visible = self._editable.layer.visible
+        if self._is_seen and self._line is None:
+            self._draw_all()
+        elif not self._is_seen:
+            self._remove_line()
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self._line:
-            self._line, self.is_wanted = None, False
-            self.deleted.emit()
+            self._line = None
+            self._box.setChecked(False)
         elif self._editable is not None and event.value is self._editable.layer:
             self.follow(None)
 
