@@ -508,6 +508,38 @@ def test_values_of_other_parts_are_saved_and_come_back(open_window, own_sessions
     again.wait_until(lambda: got == [decisions])
 
 
+def test_a_review_goes_on_after_a_crash(open_window, own_sessions):
+    me = open_window()
+    me.click(me.dock.result_panel.cards["threshold"])
+    me.wait_until(lambda: me.labels() is not None)
+    me.click(me.dock.review_panel.start_button)
+    me.wait_until(lambda: me.dock.reviews.is_going_on)
+    mine = me.dock.reviews.review_work
+    for key in (Qt.Key.Key_A, Qt.Key.Key_R):
+        n_decided = len(mine.review.decisions)
+        me.key(key)
+        me.wait_until(lambda n=n_decided: len(mine.review.decisions) > n and not mine.is_looking)
+    decided, items = mine.review.decisions, mine.review.items
+    all_saved(me)
+    told = f"review_{me.dock.work.active}"
+    me.wait_until(lambda: told in only_session(own_sessions).newest().values)
+    all_saved(me)
+    me.dock.reviews.stop()
+    kill(me, own_sessions)
+
+    again = open_window()
+    again.wait_until(again.dock.earlier_card.isVisible)
+    again.click("Take it up")
+    again.wait_until(lambda: again.dock.earlier_card.isHidden())
+    again.wait_until(lambda: again.dock.work.active is not None)
+    back = again.dock.reviews.review_work
+    again.wait_until(lambda: back.review is not None and not back.is_looking)
+    assert back.review.decisions == decided
+    assert back.review.items == items
+    again.click(again.dock.review_panel.start_button)
+    again.wait_until(lambda: again.dock.reviews.is_going_on)
+
+
 # ---- trouble
 
 
