@@ -20,29 +20,6 @@ MOST_PER_CLASS = 512  # pixels of a class and view that mode "sampled" compares
 STRIDE, BLOCK = 4, 16  # px, of the paper
 
 
-def nt_xent(one: Tensor, other: Tensor, temperature: float) -> Tensor:
-    r"""Contrast two views of every image against all other images (Chen et al., SimCLR, 2020).
-
-    .. math:: \ell = -\frac{1}{2n} \sum_i \log \frac{e^{z_i \cdot z_{i'}/\tau}}
-              {\sum_{k \neq i} e^{z_i \cdot z_k/\tau}}
-
-    Parameters
-    ----------
-    one, other : Tensor, shape (n, D)
-        Features of the first and the second view; their length does not count.
-    temperature : float
-        τ.
-
-    Returns
-    -------
-    Tensor, scalar
-    """
-    z = normalize(torch.cat([one, other]), dim=-1)
-    n = len(one)
-    itself = torch.eye(2 * n, dtype=torch.bool, device=z.device)
-    return contrast(z @ z.T, itself.roll(n, 0), ~itself, temperature, "anchor_mean")
-
-
 def local_contrast(
     features: Tensor,
     classes: Tensor,

@@ -19,9 +19,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from napari_selfseg.core.learning.refinement import one_cycle
 from napari_selfseg.core.learning.step import Objective, StepLoss
-from napari_selfseg.core.learning.stroke_contrast import local_contrast, nt_xent
+from napari_selfseg.core.learning.stroke_contrast import local_contrast
 from napari_selfseg.core.learning.stroke_crops import PLANES, PaintedData, StrokeCrops
 from napari_selfseg.core.learning.training import never, training_loop
+from napari_selfseg.core.learning.view_contrast import nt_xent
 from napari_selfseg.core.methods import METHODS, TrainingStep
 from napari_selfseg.core.methods.local_contrast_settings import LocalContrastSettings
 from napari_selfseg.core.methods.settings import TrainingSettings
