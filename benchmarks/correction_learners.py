@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,9 @@ from napari_selfseg.session.refining import RefineRequest, RefiningRun
 from napari_selfseg.session.result import RunResult
 
 Labels = NDArray[np.integer]
-FOREST_TREES, FOREST_DEPTH, FOREST_SIGMA = 100, 12, 8
+FOREST_TREES, FOREST_DEPTH, FOREST_SIGMA = 50, 10, 8  # as in scikit-image's own example
+
+MOST_FEATURES = 4  # tiles whose features are kept, 250 MB per megapixel
 
 
 @dataclass
@@ -109,6 +112,7 @@ class Forest:
         return Learned(of(start.tile), of)
 
 
+@lru_cache(maxsize=MOST_FEATURES)
 def _features(tile: Tile) -> NDArray[np.float32]:
     from skimage.feature import multiscale_basic_features
 
