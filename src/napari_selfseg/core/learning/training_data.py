@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +42,8 @@ class TrainingData:
     tiles : sequence of Tile
         All grey or all RGB, each at least one crop large (the crop shrinks to fit).
     image_space : {"rgb", "optical-density"}
+    guard : callable (n, C, p, p) -> (n,), optional
+        The group of every patch: a method that contrasts patches leaves out those of one group.
 
     Raises
     ------
@@ -49,13 +51,18 @@ class TrainingData:
         If there is no tile, or grey and RGB tiles are mixed.
     """
 
-    def __init__(self, tiles: Sequence[Tile], image_space: str = "rgb") -> None:
+    def __init__(
+        self,
+        tiles: Sequence[Tile],
+        image_space: str = "rgb",
+        guard: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         if not tiles:
             raise TileError("There is no image to learn from.")
         if len({tile.n_channels for tile in tiles}) > 1:
             raise TileError("Grey and colour images cannot be learned together; choose one kind.")
         self.tiles = tuple(tiles)
-        self.image_space = image_space
+        self.image_space, self.guard = image_space, guard
         self._pixels: list[Any] = [_in_memory(tile.pixels) for tile in tiles]
         self._queue: list[int] = []
         self._card = PROCESSOR

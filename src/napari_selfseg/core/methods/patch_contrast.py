@@ -37,6 +37,9 @@ from napari_selfseg.core.networks.consensus import Consensus, Opinion
 from napari_selfseg.core.networks.featuriser import PatchFeaturiser
 from napari_selfseg.core.networks.refined import Refined
 
+Guard = Callable[[Tensor], Tensor]
+"""Patches (n, C, p, p) to the number of the group of each, (n,)."""
+
 
 class PatchContrastObjective(nn.Module):
     r"""The loss of one step, as pairwise matrices.
@@ -63,6 +66,11 @@ class PatchContrastObjective(nn.Module):
         Divides every similarity; 1 is the paper.
     n_channels : int
         C of the image, for the featuriser.
+    guard : callable (n, C, p, p) -> (n,), optional
+        The group of every patch. Patches of the anchor's own group are in no denominator
+        (method 3).
+    together : bool
+        Whether patches of the anchor's own group are its positives, too.
     """
 
     def __init__(
@@ -74,8 +82,11 @@ class PatchContrastObjective(nn.Module):
         similarity: str = "mse",
         temperature: float = 1.0,
         n_channels: int = 3,
+        guard: Guard | None = None,
+        together: bool = False,
     ) -> None:
         super().__init__()
+        self.guard, self.together = guard, together
         self.patch, self.stride, self.n_draws = patch, stride, n_draws
         self.sampler, self.similarity, self.temperature = sampler, similarity, temperature
         featurised = similarity == "featurised-cosine"
@@ -120,7 +131,10 @@ class PatchContrastObjective(nn.Module):
             usable = (is_positive.any(-1) & (~is_positive).any(-1)).all()
             anchors = draw_from(is_positive.float(), self.n_draws, generator)
         patches = self.attended_patches(images, confidence, locations)
-        loss, similarity = self.loss(patches, is_positive, anchors, images.shape[0])
+        groups = self.groups(images, locations)
+        if groups is not None:
+            usable = usable & self.has_negatives(is_positive, anchors, groups)
+        loss, similarity = self.loss(patches, is_positive, anchors, images.shape[0], groups)
         learned = separation_measures(similarity.detach(), is_positive) | {"loss": loss.detach()}
         measures |= {name: value.masked_fill(~usable, nan) for name, value in learned.items()}
         return StepLoss(loss.masked_fill(~usable, 0.0), usable, measures)
@@ -144,8 +158,28 @@ class PatchContrastObjective(nn.Module):
         features: Tensor = self.featuriser(squares)
         return features.view(n_maps, batch * n, -1)
 
+    @torch.no_grad()
+    def groups(self, images: Tensor, locations: Tensor) -> Tensor | None:
+        """Return the group of every drawn patch, (K, B * n); None without a guard."""
+        if self.guard is None:
+            return None
+        batch, n_maps, n = locations.shape
+        x = gather_patches(images, locations.flatten(1), self.patch, self.stride)
+        squares = x.flatten(0, 1).unflatten(-1, (self.patch, self.patch))
+        return self.guard(squares).view(batch, n_maps, n).transpose(0, 1).flatten(1)
+
+    def has_negatives(self, is_positive: Tensor, anchors: Tensor, groups: Tensor) -> Tensor:
+        """Return whether in every map an anchor has a negative of another group, a scalar."""
+        other = groups.gather(1, anchors).unsqueeze(-1) != groups.unsqueeze(1)
+        return (other & ~is_positive.unsqueeze(1)).any(-1).any(-1).all()
+
     def loss(
-        self, patches: Tensor, is_positive: Tensor, anchors: Tensor, batch_size: int
+        self,
+        patches: Tensor,
+        is_positive: Tensor,
+        anchors: Tensor,
+        batch_size: int,
+        groups: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return L = sum_k (L_intra + L_inter) and the similarities behind L_intra.
 
@@ -157,6 +191,8 @@ class PatchContrastObjective(nn.Module):
             Indices of positives in each map's list.
         batch_size : int
             B of the factor 1/(n² B).
+        groups : Tensor of integers, shape (K, P), optional
+            Of the patches, if there is a guard.
 
         Returns
         -------
@@ -172,13 +208,19 @@ class PatchContrastObjective(nn.Module):
         own = torch.eye(n_maps, dtype=torch.bool, device=patches.device)
         own_map = own.view(n_maps, 1, n_maps, 1)
         positive = is_positive.view(1, 1, n_maps, n_patches)
+        allowed, attracted = positive.new_ones(()), own_map & positive
+        if groups is not None:
+            alike = groups.gather(1, anchors)[:, :, None, None] == groups
+            allowed = ~alike
+            if self.together:
+                attracted = own_map & (positive | alike)
         scale = 1.0 / (anchors.shape[1] ** 2 * batch_size)
 
         def summed(denominator: Tensor) -> Tensor:
             return contrasting.contrast(
                 similarity.flatten(2),
-                (own_map & positive).flatten(2),
-                denominator.flatten(2),
+                attracted.flatten(2),
+                (denominator & allowed).flatten(2),
                 self.temperature,
             ).sum()
 
@@ -280,6 +322,8 @@ class PatchContrast:
                 similarity=settings.similarity,
                 temperature=settings.temperature,
                 n_channels=data.n_channels,
+                guard=data.guard,
+                together=settings.group_positives,
             )
         least = objective.least_crop
         if data.crop_side(least) < least:

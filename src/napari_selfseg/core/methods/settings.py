@@ -158,6 +158,12 @@ class PatchContrastSettings(TrainingSettings):
         description="Below 1 the hardest comparisons count more. The paper has none (1).",
         json_schema_extra={"step": 0.05},
     )
+    group_positives: bool = Field(
+        False,
+        title="Groups belong together",
+        description="With a guard of groups: patches of one group are drawn together. Without "
+        "it they are only never pushed apart.",
+    )
     starts: int = Field(
         1,
         ge=1,

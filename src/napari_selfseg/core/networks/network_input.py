@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_selfseg.core.images.stain import optical_density
+from napari_selfseg.core.images.stain import DARKEST, optical_density
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FLOOR = 0.05  # no pixel is 0, so that attention (a product) can always change it
 
@@ -28,3 +34,23 @@ def network_input(pixels: NDArray[np.float32], image_space: str = "rgb") -> NDAr
         pixels = optical_density(pixels)
     scaled = pixels * np.float32(1 - FLOOR) + np.float32(FLOOR)
     return np.ascontiguousarray(np.moveaxis(scaled, -1, 0))
+
+
+def seen_as(x: Tensor, image_space: str, wanted: str) -> Tensor:
+    """Return a network's input in one image space as another network reads it.
+
+    Parameters
+    ----------
+    x : Tensor, any shape
+        What `network_input` gives in ``image_space``.
+    image_space, wanted : {"rgb", "optical-density"}
+    """
+    if image_space == wanted:
+        return x
+    values = ((x - FLOOR) / (1 - FLOOR)).clamp(0, 1)
+    darkest = math.log(DARKEST)
+    if wanted == "optical-density":
+        values = values.clamp(min=DARKEST).log() / darkest
+    else:
+        values = (values * darkest).exp()
+    return values * (1 - FLOOR) + FLOOR
