@@ -11,6 +11,7 @@ from napari_selfseg.core.learning.sampling import (
     SAMPLERS,
     binary_entropy,
     entropy_sampler,
+    gather_around,
     gather_patches,
     grid_shape,
     patch_means,
@@ -253,3 +254,18 @@ class TestTopKSampler:
         best = set(confidence[0, 0].argsort(descending=True)[:8].tolist())
         assert set(locations[sides].tolist()) == best
         assert set(locations[~sides].tolist()) == set(range(16)) - best
+
+
+@pytest.mark.parametrize("side", [3, 4, 5, 9])
+def test_squares_around_patches_stay_inside(side):
+    images = torch.arange(2 * 11 * 13, dtype=torch.float32).view(2, 1, 11, 13)
+    patch, stride = 5, 2
+    n_rows, n_columns = grid_shape(11, 13, patch, stride)
+    locations = torch.arange(n_rows * n_columns).repeat(2, 1)
+    found = gather_around(images, locations, patch, stride, side)
+    for b in range(2):
+        for k in range(n_rows * n_columns):
+            top = min(max(k // n_columns * stride - (side - patch) // 2, 0), 11 - side)
+            left = min(max(k % n_columns * stride - (side - patch) // 2, 0), 13 - side)
+            wanted = images[b, :, top : top + side, left : left + side]
+            assert torch.equal(found[b, k], wanted)

@@ -46,7 +46,7 @@ def test_the_auto_encoder_gets_better_and_the_groups_are_the_textures():
     model, data, steps = learned(settings, halves())
     assert [step.step for step in steps] == list(range(1, 41))
     assert steps[-1].measures["loss"] < 0.5 * steps[0].measures["loss"]
-    guard = model.guard(2, settings.image_space, settings.image_space)
+    guard = model.guard(2, settings.image_space, settings.image_space, 16)
     patches = [data.read(0, slice(40, 56), slice(c, c + 16)) for c in (0, 20, 40, 70, 90, 110)]
     groups = guard(torch.from_numpy(np.stack(patches))).tolist()
     assert len(set(groups[:3])) == len(set(groups[3:])) == 1
@@ -201,7 +201,7 @@ def slow_loss(patches, is_positive, anchors, groups, together):
 def test_guarded_patches_against_a_loop(seed, together):
     patches, is_positive, anchors = drawn_case(seed=seed)
     groups = torch.randint(3, is_positive.shape, generator=torch.Generator().manual_seed(seed))
-    objective = PatchContrastObjective(guard=lambda x: x, together=together)
+    objective = PatchContrastObjective(together=together)
     found, _ = objective.loss(patches, is_positive, anchors, 1, groups)
     wanted = slow_loss(patches, is_positive, anchors, groups, together)
     assert float(found) == pytest.approx(wanted, rel=1e-6)
@@ -211,14 +211,22 @@ def test_guarded_patches_against_a_loop(seed, together):
 def test_every_patch_its_own_group_is_the_plain_loss(together):
     patches, is_positive, anchors = drawn_case()
     each_alone = torch.arange(is_positive.numel()).view(is_positive.shape)
-    objective = PatchContrastObjective(guard=lambda x: x, together=together)
+    objective = PatchContrastObjective(together=together)
     guarded, _ = objective.loss(patches, is_positive, anchors, 1, each_alone)
     plain, _ = PatchContrastObjective().loss(patches, is_positive, anchors, 1)
     assert torch.equal(guarded, plain)
 
 
+class AllAlike:
+    side = 12
+
+    def __call__(self, patches):
+        assert patches.shape[-2:] == (12, 12)
+        return torch.zeros(len(patches), dtype=torch.int64)
+
+
 def test_one_group_of_all_teaches_nothing_and_is_counted():
-    data = TrainingData((halves(),), "rgb", guard=lambda x: torch.zeros(len(x), dtype=torch.int64))
+    data = TrainingData((halves(),), "rgb", guard=AllAlike())
     settings = PatchContrastSettings(
         n_steps=3, crop_size=64, patch_um=None, patch_px=8, stride_px=4, stop_early=False
     )
@@ -232,7 +240,7 @@ def test_one_group_of_all_teaches_nothing_and_is_counted():
 def test_a_guard_of_groups_trains_method_0():
     guarding = ClusterSettings(**FEW)
     groups, *_ = learned(guarding, halves())
-    guard = groups.guard(3, guarding.image_space, "rgb")
+    guard = groups.guard(3, guarding.image_space, "rgb", 16)
     data = TrainingData((halves(),), "rgb", guard=guard)
     settings = PatchContrastSettings(
         n_steps=4, crop_size=64, patch_um=None, patch_px=8, stride_px=4, stop_early=False

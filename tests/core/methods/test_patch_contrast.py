@@ -51,9 +51,9 @@ class Watched(PatchContrastObjective):
         finally:
             self.sampler = drawn
 
-    def loss(self, patches, is_positive, anchors, batch_size):
+    def loss(self, patches, is_positive, anchors, batch_size, groups=None):
         self.anchors = anchors
-        return super().loss(patches, is_positive, anchors, batch_size)
+        return super().loss(patches, is_positive, anchors, batch_size, groups)
 
     @property
     def draws(self):

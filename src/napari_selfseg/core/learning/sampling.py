@@ -59,15 +59,48 @@ def gather_patches(images: Tensor, locations: Tensor, patch: int, stride: int) -
     -------
     Tensor, shape (B, n, C, patch * patch)
     """
-    batch, channels, rows, columns = images.shape
-    n_columns = grid_shape(rows, columns, patch, stride)[1]
-    inside = torch.arange(patch, device=images.device)
+    top, left = _corners(images, locations, patch, stride)
+    return _cut(images, top, left, patch)
+
+
+def gather_around(images: Tensor, locations: Tensor, patch: int, stride: int, side: int) -> Tensor:
+    """Cut larger or smaller squares around the middles of patches; inside the image all the same.
+
+    Parameters
+    ----------
+    images, locations, patch, stride
+        As in `gather_patches`.
+    side : int
+        Of the squares, px; at most that of the images.
+
+    Returns
+    -------
+    Tensor, shape (B, n, C, side, side)
+    """
+    rows, columns = images.shape[-2:]
+    top, left = _corners(images, locations, patch, stride)
+    aside = (side - patch) // 2
+    top = (top - aside).clamp(0, rows - side)
+    left = (left - aside).clamp(0, columns - side)
+    squares: Tensor = _cut(images, top, left, side).unflatten(-1, (side, side))
+    return squares
+
+
+def _corners(images: Tensor, locations: Tensor, patch: int, stride: int) -> tuple[Tensor, Tensor]:
+    """Return the rows and columns at which patches begin, each (B, n)."""
+    n_columns = grid_shape(images.shape[-2], images.shape[-1], patch, stride)[1]
+    return (locations // n_columns) * stride, (locations % n_columns) * stride
+
+
+def _cut(images: Tensor, top: Tensor, left: Tensor, side: int) -> Tensor:
+    """Return the squares that begin at rows and columns (B, n), (B, n, C, side²)."""
+    batch, channels, _, columns = images.shape
+    inside = torch.arange(side, device=images.device)
     offsets = (inside[:, None] * columns + inside).flatten()
-    corners = (locations // n_columns) * stride * columns + (locations % n_columns) * stride
-    pixels = (corners.unsqueeze(-1) + offsets).flatten(1)  # (B, n * patch²)
-    flat = images.flatten(2)
-    picked = flat.gather(2, pixels.unsqueeze(1).expand(-1, channels, -1))
-    return picked.view(batch, channels, -1, patch * patch).transpose(1, 2)
+    corners = top * columns + left
+    pixels = (corners.unsqueeze(-1) + offsets).flatten(1)  # (B, n * side²)
+    picked = images.flatten(2).gather(2, pixels.unsqueeze(1).expand(-1, channels, -1))
+    return picked.view(batch, channels, -1, side * side).transpose(1, 2)
 
 
 def entropy_sampler(

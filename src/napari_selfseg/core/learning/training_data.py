@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +34,22 @@ class Crops(Protocol):
         ...
 
 
+class Guard(Protocol):
+    """Tells which patches are alike, so that a method does not contrast them.
+
+    Attributes
+    ----------
+    side : int
+        Of the patches it looks at, in px of the tiles.
+    """
+
+    side: int
+
+    def __call__(self, patches: Tensor) -> Tensor:
+        """Return the number of the group of patches (n, C, side, side), (n,)."""
+        ...
+
+
 class TrainingData:
     """Random crops of one or more tiles, as the network reads them.
 
@@ -42,8 +58,8 @@ class TrainingData:
     tiles : sequence of Tile
         All grey or all RGB, each at least one crop large (the crop shrinks to fit).
     image_space : {"rgb", "optical-density"}
-    guard : callable (n, C, p, p) -> (n,), optional
-        The group of every patch: a method that contrasts patches leaves out those of one group.
+    guard : Guard, optional
+        A method that contrasts patches leaves out those of one group.
 
     Raises
     ------
@@ -55,7 +71,7 @@ class TrainingData:
         self,
         tiles: Sequence[Tile],
         image_space: str = "rgb",
-        guard: Callable[[Tensor], Tensor] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         if not tiles:
             raise TileError("There is no image to learn from.")

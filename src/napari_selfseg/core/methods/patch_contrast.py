@@ -23,22 +23,20 @@ from napari_selfseg.core.learning.sampling import (
     Sampler,
     binary_entropy,
     draw_from,
+    gather_around,
     gather_patches,
     patch_means,
 )
 from napari_selfseg.core.learning.starts import try_starts
 from napari_selfseg.core.learning.step import StepLoss
 from napari_selfseg.core.learning.training import never, training_loop
-from napari_selfseg.core.learning.training_data import TrainingData
+from napari_selfseg.core.learning.training_data import Guard, TrainingData
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 from napari_selfseg.core.networks.confidence import ConfidenceNetwork
 from napari_selfseg.core.networks.consensus import Consensus, Opinion
 from napari_selfseg.core.networks.featuriser import PatchFeaturiser
 from napari_selfseg.core.networks.refined import Refined
-
-Guard = Callable[[Tensor], Tensor]
-"""Patches (n, C, p, p) to the number of the group of each, (n,)."""
 
 
 class PatchContrastObjective(nn.Module):
@@ -66,9 +64,8 @@ class PatchContrastObjective(nn.Module):
         Divides every similarity; 1 is the paper.
     n_channels : int
         C of the image, for the featuriser.
-    guard : callable (n, C, p, p) -> (n,), optional
-        The group of every patch. Patches of the anchor's own group are in no denominator
-        (method 3).
+    guard : Guard, optional
+        Patches of the anchor's own group are in no denominator (method 3).
     together : bool
         Whether patches of the anchor's own group are its positives, too.
     """
@@ -164,9 +161,9 @@ class PatchContrastObjective(nn.Module):
         if self.guard is None:
             return None
         batch, n_maps, n = locations.shape
-        x = gather_patches(images, locations.flatten(1), self.patch, self.stride)
-        squares = x.flatten(0, 1).unflatten(-1, (self.patch, self.patch))
-        return self.guard(squares).view(batch, n_maps, n).transpose(0, 1).flatten(1)
+        side = min(self.guard.side, *images.shape[-2:])
+        x = gather_around(images, locations.flatten(1), self.patch, self.stride, side)
+        return self.guard(x.flatten(0, 1)).view(batch, n_maps, n).transpose(0, 1).flatten(1)
 
     def has_negatives(self, is_positive: Tensor, anchors: Tensor, groups: Tensor) -> Tensor:
         """Return whether in every map an anchor has a negative of another group, a scalar."""

@@ -77,7 +77,7 @@ class PatchGroups(nn.Module):
         ):
             buffer.copy_(torch.from_numpy(values))
 
-    def guard(self, k: int, image_space: str, read_in: str) -> PatchGuard:
+    def guard(self, k: int, image_space: str, read_in: str, side: int) -> PatchGuard:
         """Return what tells the group of a patch at a cut into k groups.
 
         Parameters
@@ -85,6 +85,8 @@ class PatchGroups(nn.Module):
         k : int
         image_space, read_in : {"rgb", "optical-density"}
             In which this network was trained, and in which the patches come.
+        side : int
+            Of the patches that it will be asked for, in px.
 
         Raises
         ------
@@ -92,7 +94,7 @@ class PatchGroups(nn.Module):
             If k is not 1..n.
         """
         centroids = torch.from_numpy(self.tree.centroids(k))
-        return PatchGuard(self, centroids, image_space, read_in)
+        return PatchGuard(self, centroids, image_space, read_in, side)
 
     def problem(self) -> str:
         """Say what is wrong with numbers that came from a file; "" if nothing is."""
@@ -111,12 +113,14 @@ class PatchGuard:
     groups : PatchGroups
     centroids : Tensor, shape (k, 128)
     image_space, read_in : {"rgb", "optical-density"}
+    side : int
         As in `PatchGroups.guard`.
     """
 
     def __init__(
-        self, groups: PatchGroups, centroids: Tensor, image_space: str, read_in: str
+        self, groups: PatchGroups, centroids: Tensor, image_space: str, read_in: str, side: int
     ) -> None:
+        self.side = side
         self._describe = deepcopy(groups).eval().requires_grad_(False)
         self._centroids = centroids
         self._image_space, self._read_in = image_space, read_in
