@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from napari_selfseg import __version__
-from napari_selfseg.cli import demo, evaluate, refine, segment, train
+from napari_selfseg.cli import demo, evaluate, pretrain, refine, segment, train
 from napari_selfseg.cli.console import FAILURE, INTERRUPTED, MISTAKE, UserMistake, tell
 
 __all__ = ["main"]
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-selfseg {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (demo, train, segment, refine, evaluate):
+    for command in (demo, train, pretrain, segment, refine, evaluate):
         command.add_to(commands)
     return parser
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from napari_selfseg.core.images.tile import Tile
     from napari_selfseg.core.methods.settings import TrainingSettings
     from napari_selfseg.session.region_result import RegionResult
+    from napari_selfseg.session.request import GroupGuard, TrainingRequest
     from napari_selfseg.session.result import RunResult
-    from napari_selfseg.session.run import TrainingRequest
 
 LAST_STEPS = 10  # one step's numbers hang on what it happened to draw
 
@@ -61,6 +61,14 @@ def add_to(commands: Any) -> None:
         default="standard",
         help="how long patch-contrast learns; regions has no presets",
     )
+    parser.add_argument(
+        "--guard",
+        metavar="RUN0",
+        help="a pretraining of clusters: patches of one group are then not contrasted",
+    )
+    parser.add_argument(
+        "--groups", type=int, metavar="K", help="into how many groups the guard is cut"
+    )
     add_scale(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="same seed, same result")
     add_device(parser)
@@ -83,7 +91,11 @@ def add_to(commands: Any) -> None:
 def _label_free() -> list[str]:
     from napari_selfseg.core.methods import METHODS
 
-    return sorted(name for name, entry in METHODS.items() if not entry.needs_annotation)
+    return sorted(
+        name
+        for name, entry in METHODS.items()
+        if not entry.needs_annotation and entry.finds != "features"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -98,7 +110,8 @@ def run(options: argparse.Namespace) -> int:
     except StoreError as error:
         raise UserMistake(f"{error} (--out)") from error
     tiles = tuple(read_tile(path, um_per_px=options.um_per_px) for path in files)
-    result, interrupted = train(tiles, settings, options.method)
+    guard = guard_from(options)
+    result, interrupted = train(tiles, settings, options.method, guard)
     save(result, options.out, options.anonymous, options.overwrite)
     if options.json:
         print_json({**summary(result), "run": str(options.out)})
@@ -108,8 +121,28 @@ def run(options: argparse.Namespace) -> int:
     return INTERRUPTED if interrupted else DONE
 
 
+def guard_from(options: argparse.Namespace) -> GroupGuard | None:
+    """Return the guard that the options ask for; None without one."""
+    from napari_selfseg.session.request import GroupGuard
+    from napari_selfseg.session.store import StoreError, load_pretraining
+
+    if options.guard is None:
+        if options.groups is not None:
+            raise UserMistake("--groups needs a pretraining to cut: name one with --guard.")
+        return None
+    try:
+        model = load_pretraining(options.guard).model
+    except StoreError as error:
+        raise UserMistake(f"{error} (--guard)") from error
+    usual = int(getattr(model.settings, "n_groups", 0))
+    return GroupGuard(model, options.groups if options.groups is not None else usual)
+
+
 def train(
-    tiles: Sequence[Tile], settings: TrainingSettings, method: str = "patch-contrast"
+    tiles: Sequence[Tile],
+    settings: TrainingSettings,
+    method: str = "patch-contrast",
+    guard: GroupGuard | None = None,
 ) -> tuple[RunResult | RegionResult, bool]:
     """Train with a progress bar; return the result and whether the user interrupted it.
 
@@ -124,7 +157,9 @@ def train(
 
     for note in dict.fromkeys(f"{tile.name}: {note}" for tile in tiles for note in tile.notes):
         tell(note)
-    request = TrainingRequest(tuple(tiles), settings, method, available_cores(), previews=False)
+    request = TrainingRequest(
+        tuple(tiles), settings, method, available_cores(), previews=False, guard=guard
+    )
     _check(request)
     return follow(TrainingRun(request))
 

@@ -11,7 +11,7 @@ from napari_selfseg.session.updates import Progress
 
 if TYPE_CHECKING:
     from napari_selfseg.core.learning.convergence import ConvergenceMonitor
-    from napari_selfseg.session.region_finishing import RegionWatch
+    from napari_selfseg.session.watch import RegionWatch
 
 UPDATE_EVERY = 0.1  # s between two progress updates
 MEASURING_SPEED = 3  # steps before the remaining time is told

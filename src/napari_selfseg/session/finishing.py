@@ -13,6 +13,7 @@ from napari_selfseg.core.images.evidence import stain_of
 from napari_selfseg.core.maps import Prediction
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.core.threshold import threshold_confidence
+from napari_selfseg.session.guarding import told_of
 from napari_selfseg.session.provenance import build_provenance
 from napari_selfseg.session.request import TrainingRequest
 from napari_selfseg.session.result import RunResult, StoppedBy, Suggestion
@@ -128,7 +129,7 @@ def provenance_of(
     """Return how a result came about; ``choice`` is None where all maps are the result."""
     import torch
 
-    return build_provenance(
+    told = build_provenance(
         method=request.method,
         settings=request.settings,
         tiles=request.tiles,
@@ -141,6 +142,7 @@ def provenance_of(
         scores=scores,
         notes=ending.notes,
     )
+    return {**told, **told_of(request.guard)}
 
 
 @contextmanager

@@ -24,12 +24,12 @@ from napari_selfseg.session.clock import RunClock
 from napari_selfseg.session.finishing import all_cores
 from napari_selfseg.session.preview import LivePreview
 from napari_selfseg.session.provenance import build_provenance
-from napari_selfseg.session.region_finishing import RegionWatch
 from napari_selfseg.session.result import YOUR_STROKES, RunResult, StoppedBy, Suggestion
 from napari_selfseg.session.run import LARGEST_TILE, image_space_of
 from napari_selfseg.session.steered import RunError, SteeredRun
 from napari_selfseg.session.updates import Finished, Preview, Update
 from napari_selfseg.session.warmup import quiet_openmp
+from napari_selfseg.session.watch import RegionWatch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -124,21 +124,19 @@ class RefiningRun(SteeredRun):
         network, data = self._material(settings, before, beside)
         if self._evidence_preview is not None:
             self._evidence_preview.begin(before, beside)
-        clock, watch = RunClock(settings.total_steps), RegionWatch()
-        steps: list[TrainingStep] = []
+
+        def shown(step: TrainingStep) -> Preview | None:
+            preview = self._evidence_preview
+            if preview is None or step.phase != "map" or not preview.is_due(clock.seconds):
+                return None
+            return preview.piece(network.correction, CHOICE, step.step)
+
+        clock, steps = RunClock(settings.total_steps), list[TrainingStep]()
         stopped_by: StoppedBy = "steps"
         because = "The strokes were learned."
         try:
-            for step in LocalContrast().fit(network, data, settings, self._stop.is_set):
-                steps.append(step)
-                if clock.is_time_to_tell() or step.note:
-                    yield clock.progress(steps, watch, step.phase)
-                shown = self._evidence_preview
-                if shown is not None and step.phase == "map" and shown.is_due(clock.seconds):
-                    yield shown.piece(network.correction, CHOICE, step.step)
-                self._hold(clock)
-                if self._stop.is_set():
-                    break
+            fit = LocalContrast().fit(network, data, settings, self._stop.is_set)
+            yield from self._follow(fit, clock, steps, shown)
         except TrainingFailed as error:
             if not steps:
                 raise
@@ -148,7 +146,7 @@ class RefiningRun(SteeredRun):
         if self._stop.is_set():
             stopped_by = "user"
             because = f"You stopped after {len(steps)} steps; what was learned by then is used."
-        yield clock.progress(steps, watch, "Drawing the map")
+        yield clock.progress(steps, RegionWatch(), "Drawing the map")
         drawn = self._drawn(network, before, beside)
         yield Finished(
             self._result(

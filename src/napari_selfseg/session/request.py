@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_selfseg.core.images.tile import Tile
 from napari_selfseg.core.methods.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from napari_selfseg.core.checkpoint import TrainedModel
+
+
+@dataclass(frozen=True, eq=False)
+class GroupGuard:
+    """Which patches are not to be contrasted: those of one group.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        A pretraining of the method "clusters".
+    n_groups : int
+        Into how many groups its tree is cut.
+    """
+
+    model: TrainedModel
+    n_groups: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +44,8 @@ class TrainingRequest:
         How many threads torch may use; a setting of the whole process. None leaves it.
     previews : bool
         Whether the map of the tile in view is drawn while it learns, for a twentieth of the time.
+    guard : GroupGuard, optional
+        Only for patch contrast.
     """
 
     tiles: tuple[Tile, ...]
@@ -31,3 +53,4 @@ class TrainingRequest:
     method: str = "patch-contrast"
     threads: int | None = None
     previews: bool = True
+    guard: GroupGuard | None = None

@@ -13,13 +13,15 @@ from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
 from napari_selfseg.session.clock import RunClock
 from napari_selfseg.session.finishing import Ending, finish
+from napari_selfseg.session.guarding import check_guard, guard_of
 from napari_selfseg.session.preview import LivePreview
-from napari_selfseg.session.region_finishing import RegionWatch, finish_regions
+from napari_selfseg.session.region_finishing import finish_regions
 from napari_selfseg.session.request import TrainingRequest
 from napari_selfseg.session.result import StoppedBy
 from napari_selfseg.session.steered import RunError, SteeredRun
 from napari_selfseg.session.updates import Finished, Preview, Progress, Update
 from napari_selfseg.session.warmup import quiet_openmp
+from napari_selfseg.session.watch import RegionWatch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +62,7 @@ class TrainingRun(SteeredRun):
             raise RunError("These settings belong to another method.")
         if not tiles:
             raise RunError("There is no image to learn from.")
+        check_guard(self.request)
         for tile in tiles:
             n_rows, n_columns = tile.shape
             if n_rows * n_columns > LARGEST_TILE:
@@ -89,7 +92,9 @@ class TrainingRun(SteeredRun):
         settings = self.request.settings
         device = choose_device(settings.device)
         method = METHODS[self.request.method].load()
-        data = TrainingData(self.request.tiles, image_space_of(settings))
+        space = image_space_of(settings)
+        data = TrainingData(self.request.tiles, space)
+        data.guard = guard_of(self.request, space, data.um_per_px)
         network = method.build_model(settings, data.n_channels)
         monitor: ConvergenceMonitor | RegionWatch = RegionWatch()
         if not self._finds_regions:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 
 from napari_selfseg.core.images.tile import TileError
+from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.session.clock import RunClock
 from napari_selfseg.session.preview import LivePreview
-from napari_selfseg.session.updates import Update
+from napari_selfseg.session.updates import Preview, Update
+from napari_selfseg.session.watch import RegionWatch
 
 PAUSE_POLL = 0.1  # s between two looks at the pause switch
 
@@ -99,6 +102,38 @@ class SteeredRun(ABC):
     @abstractmethod
     def _train(self) -> Iterator[Update]:
         """Do what was asked for; `updates` explains what goes wrong."""
+
+    def _follow(
+        self,
+        fit: Generator[TrainingStep, None, None],
+        clock: RunClock,
+        steps: list[TrainingStep],
+        shown: Callable[[TrainingStep], Preview | None] = lambda _: None,
+    ) -> Iterator[Update]:
+        """Take the steps of a training one by one into ``steps``: tell of them, pause, stop.
+
+        Parameters
+        ----------
+        fit : generator of TrainingStep
+            Is closed in the end, so that it can put its model in order.
+        clock : RunClock
+        steps : list
+            Of what was done so far.
+        shown : callable(TrainingStep) -> Preview or None
+            What is to be shown after a step.
+        """
+        watch = RegionWatch()
+        with closing(fit):
+            for step in fit:
+                steps.append(step)
+                if clock.is_time_to_tell() or step.note:
+                    yield clock.progress(steps, watch, step.phase)
+                piece = shown(step)
+                if piece is not None:
+                    yield piece
+                self._hold(clock)
+                if self._stop.is_set():
+                    return
 
     def _hold(self, clock: RunClock) -> None:
         """Wait while paused."""

@@ -47,21 +47,30 @@ from napari_selfseg.session.run_files import (
     PROVENANCE_FILE,
     write_json,
 )
+from napari_selfseg.session.stored_pretraining import (
+    StoredPretraining,
+    fill_with_pretraining,
+    load_pretraining,
+)
 from napari_selfseg.session.stored_regions import StoredRegions, fill_with_regions
 from napari_selfseg.session.stored_run import StoredRun, load_run
 
 if TYPE_CHECKING:
+    from napari_selfseg.session.pretraining import Pretrained
     from napari_selfseg.session.region_result import RegionResult
     from napari_selfseg.session.result import RunResult
 
 __all__ = [
     "StoreError",
+    "StoredPretraining",
     "StoredRegions",
     "StoredRun",
     "check_free",
     "copy_run",
+    "load_pretraining",
     "load_run",
     "read_labels",
+    "save_pretraining",
     "save_region_run",
     "save_run",
     "write_confidence",
@@ -163,6 +172,28 @@ def save_region_run(
     """
     with _run_folder(folder, overwrite) as beside:
         fill_with_regions(beside, result, labels, label_settings, objects, anonymous, with_maps)
+
+
+def save_pretraining(
+    result: Pretrained, folder: str | Path, anonymous: bool = False, overwrite: bool = False
+) -> None:
+    """Write a pretraining into a folder of its own.
+
+    Parameters
+    ----------
+    result : Pretrained
+    folder : path
+        Must not be there, unless ``overwrite``.
+    anonymous, overwrite : bool
+        As in `save_run`.
+
+    Raises
+    ------
+    StoreError
+        If the place is taken or cannot be written to; what was there stays.
+    """
+    with _run_folder(folder, overwrite) as beside:
+        fill_with_pretraining(beside, result, anonymous)
 
 
 def copy_run(source: Path, folder: Path) -> None:

@@ -38,6 +38,11 @@ from napari_selfseg.session.run_files import (
 )
 from napari_selfseg.session.stored_regions import StoredRegions, open_regions
 
+USED_BY_STROKES = "paint some strokes and use it with napari-selfseg refine"
+USED_BY = {
+    "clusters": "give it to napari-selfseg train --guard, and the run of that to segment or refine"
+}
+
 
 @dataclass(frozen=True, eq=False)
 class StoredRun:
@@ -103,6 +108,11 @@ def load_run(folder: str | Path, with_images: bool = True) -> StoredRun | Stored
         model = load_model(folder)
     except CheckpointError as error:
         raise StoreError(str(error)) from error
+    if METHODS[model.method].finds == "features":
+        raise StoreError(
+            f"{folder.name} is a pretraining, which finds nothing by itself: "
+            f"{USED_BY.get(model.method, USED_BY_STROKES)}."
+        )
     if METHODS[model.method].finds == "regions":
         return open_regions(folder, told, model, with_images)
     choice = _choice_of(told, getattr(model.settings, "n_confidence_maps", None), folder)

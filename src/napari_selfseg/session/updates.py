@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.session.region_result import RegionResult
 from napari_selfseg.session.result import RunResult
+
+if TYPE_CHECKING:
+    from napari_selfseg.session.pretraining import Pretrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +86,7 @@ class Preview:
 class Finished:
     """The last update of a run."""
 
-    result: RunResult | RegionResult
+    result: RunResult | RegionResult | Pretrained
 
 
 Update = Progress | Preview | Finished

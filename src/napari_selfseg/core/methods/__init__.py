@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from napari_selfseg.core.methods.cluster_settings import ClusterSettings
 from napari_selfseg.core.methods.local_contrast_settings import LocalContrastSettings
 from napari_selfseg.core.methods.region_settings import RegionSettings
 from napari_selfseg.core.methods.settings import PatchContrastSettings, TrainingSettings
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from napari_selfseg.core.learning.training_data import TrainingData
 
 
-Finds = Literal["objects", "regions"]
-"""One kind of object against the rest, or K kinds of tissue that fill the tile."""
+Finds = Literal["objects", "regions", "features"]
+"""One kind of object against the rest; K kinds of tissue that fill the tile; or nothing by itself,
+but what other methods learn from (a pretraining)."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class SegmentationMethod(Protocol):
         data: TrainingData,
         settings: TrainingSettings,
         should_stop: Callable[[], bool] = ...,
-    ) -> Iterator[TrainingStep]:
+    ) -> Generator[TrainingStep, None, None]:
         """Train ``model`` in place; yield after every optimiser step.
 
         Stopping at any yield leaves a usable model. ``should_stop`` can end the training in the
@@ -97,6 +99,15 @@ METHODS: dict[str, MethodEntry] = {
         Settings=RegionSettings,
         location="napari_selfseg.core.methods.regions:Regions",
         finds="regions",
+    ),
+    "clusters": MethodEntry(
+        title="Groups of patches",
+        summary="Needs nothing; sorts patches that look alike into groups, which other methods "
+        "then do not contrast.",
+        needs_annotation=False,
+        Settings=ClusterSettings,
+        location="napari_selfseg.core.methods.cluster_guard:ClusterGuard",
+        finds="features",
     ),
     "local-contrast": MethodEntry(
         title="Learn from my corrections",

@@ -9,7 +9,7 @@ the anchor's own group. Architecture, linkage and numbers are our choice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import ClassVar
 
 import numpy as np
@@ -79,7 +79,7 @@ class ClusterGuard:
         data: TrainingData,
         settings: TrainingSettings,
         should_stop: Callable[[], bool] = never,
-    ) -> Iterator[TrainingStep]:
+    ) -> Generator[TrainingStep, None, None]:
         """Train the auto-encoder, one `TrainingStep` per step; then grow the tree.
 
         The tree is also grown if nobody asks for the next step: a training that is stopped ends

@@ -9,7 +9,7 @@ held to nothing where nobody painted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -180,7 +180,7 @@ class LocalContrast:
         data: PaintedData,
         settings: TrainingSettings,
         should_stop: Callable[[], bool] = never,
-    ) -> Iterator[TrainingStep]:
+    ) -> Generator[TrainingStep, None, None]:
         """Train the learner in place, one `TrainingStep` per optimiser step.
 
         Parameters

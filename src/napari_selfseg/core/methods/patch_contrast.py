@@ -7,7 +7,7 @@ of the method; the objective is verified in the tests against a loop version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from math import nan
 from typing import ClassVar
 
@@ -336,7 +336,7 @@ class PatchContrast:
         data: TrainingData,
         settings: TrainingSettings,
         should_stop: Callable[[], bool] = never,
-    ) -> Iterator[TrainingStep]:
+    ) -> Generator[TrainingStep, None, None]:
         """Train ``model`` in place, one `TrainingStep` per optimiser step.
 
         With several starts, ``model`` is at any time the one that agreed best with the stain so

@@ -6,7 +6,7 @@ told apart here is the mixture of stain and texture around each place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import ClassVar
 
 import numpy as np
@@ -54,7 +54,7 @@ class Regions:
         data: TrainingData,
         settings: TrainingSettings,
         should_stop: Callable[[], bool] = never,
-    ) -> Iterator[TrainingStep]:
+    ) -> Generator[TrainingStep, None, None]:
         """Find the classes; yield after every iteration of k-means (Lloyd).
 
         The model holds at any time the closest fit so far. A step is ``renewed`` where it
