@@ -38,7 +38,7 @@ class LocalContrastSettings(TrainingSettings):
         description="Then the features of painted pixels are drawn together by class.",
     )
     n_steps: int = Field(
-        60,
+        40,
         ge=1,
         le=100_000,
         title="Steps of fine-tuning",
@@ -59,7 +59,7 @@ class LocalContrastSettings(TrainingSettings):
         json_schema_extra={"step": 0.05},
     )
     keep: float = Field(
-        0.5,
+        1.0,
         ge=0,
         le=1000.0,
         title="Keep what was known",
