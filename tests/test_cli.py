@@ -725,5 +725,5 @@ def test_help_and_mistakes_answer_without_torch_or_napari(arguments):
 
 def test_later_commands_are_not_promised(run):
     out = run("--help").out
-    for command in ("pretrain", "export", "report"):
+    for command in ("export", "report"):
         assert command not in out

@@ -289,12 +289,12 @@ def test_a_version_that_cannot_be_read_is_told(open_window, own_sessions, tmp_pa
     work.take_result(make_result(work.tile_view.tile), is_own_run=False)
     me.wait_until(lambda: work.is_shown)
     lost = Version("lost", 1, folder=tmp_path / "lost")
-    work._versions = replace(work.versions, all=(*work.versions.all, lost))
+    work.models.all = replace(work.versions, all=(*work.versions.all, lost))
     told = []
     work.failed.connect(told.append)
     work.go_back_to(1)
     me.wait_until(lambda: bool(told))
-    assert not work.is_opening
+    assert not work.models.is_opening
     assert work.versions.at == 0
 
 

@@ -138,13 +138,7 @@ class Autosave:
             self._wake()
 
     def know_run(self, kind: str, writer: RunWriter) -> None:
-        """Take the writer of a run that is stored: it is needed if the session moves elsewhere.
-
-        Parameters
-        ----------
-        kind, writer
-            As in `save_run`.
-        """
+        """Take the writer of a run that is stored (see `save_run`): the session may move."""
         with self._changed:
             self._writers[kind] = writer
 

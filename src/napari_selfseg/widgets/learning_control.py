@@ -261,7 +261,7 @@ class LearningControl(QObject):
             return
         told = "" if self._taught is None else self._taught.sentence()
         panel.show_taught(told, self._obstacle())
-        can_change = not (self.is_running or self._is_training or work.is_opening)
+        can_change = not (self.is_running or self._is_training or work.models.is_opening)
         panel.show_versions(work.versions, can_change)
 
     # ---- inside

@@ -17,13 +17,13 @@ from napari_selfseg.core.glimpse import Part
 from napari_selfseg.core.instances import LabelSettings
 from napari_selfseg.session.result import RunResult
 from napari_selfseg.session.session_state import KeptValues, LayerWork
-from napari_selfseg.session.versions import Version, Versions
-from napari_selfseg.widgets.background import run_once
+from napari_selfseg.session.versions import Versions
 from napari_selfseg.widgets.candidate import LEARNED_NAME, Candidate, Source
 from napari_selfseg.widgets.candidate_search import CandidateSearch
 from napari_selfseg.widgets.editable_labels import EditableLabels
 from napari_selfseg.widgets.image_layers import unwrapped
 from napari_selfseg.widgets.layers import ResultLayers, TileView, visible_field
+from napari_selfseg.widgets.model_versions import ModelVersions
 from napari_selfseg.widgets.region_work import RegionWork
 from napari_selfseg.widgets.shown_labels import ShownLabels
 from napari_selfseg.widgets.shown_maps import ShownMaps
@@ -67,13 +67,14 @@ class TileWork(QObject):
         self._shown = ShownLabels(viewer, self.layers)
         self._wanted: Source | None = None
         self._in_hand: Source | None = None  # when the last training ended
-        self._versions: Versions | None = None
-        self._opening: Version | None = None  # one that is being read
-        self._owner = owner
+        self.models = ModelVersions(self.search, owner)
         self.search.arrived.connect(self._on_arrived)
         self.search.map_labelled.connect(self._add_extra)
         self.search.glimpsed.connect(self._show_glimpse)
         self.search.failed.connect(self._on_failed)
+        self.models.wanted.connect(self._take_version)
+        self.models.changed.connect(self.changed)
+        self.models.failed.connect(self._on_failed)
 
     def is_of(self, view: TileView) -> bool:
         """Whether a view is of the same region of the same pixels."""
@@ -138,7 +139,7 @@ class TileWork(QObject):
             False if only the model was learned elsewhere: there is no run to be stored then.
         """
         self.is_own_run = is_own_run
-        self._versions = Versions.begun_with(result)
+        self.models.all = Versions.begun_with(result)
         self._in_hand = self.active
         if self.active == "learned" and (edited is not None or not self._is_corrected):
             self.active = None
@@ -166,7 +167,7 @@ class TileWork(QObject):
         """
         result = None if versions is None else versions.current.result
         self.is_own_run = result is not None
-        self._versions = versions
+        self.models.all = versions
         for source in get_args(Source):
             self._shown.clear_away(source)
         self.active = None
@@ -199,9 +200,7 @@ class TileWork(QObject):
     @property
     def versions(self) -> Versions | None:
         """The models that were learned, one after the other; None before the first."""
-        if self._versions is None or self.result is None:
-            return None
-        return self._versions.with_result(self.result)
+        return self.models.now
 
     def adopt(self, result: RunResult, learned: Candidate, n_corrections: int) -> None:
         """Take a model that has learned from corrections for the newest version.
@@ -209,9 +208,7 @@ class TileWork(QObject):
         No labels change: the caller has shown what was accepted of them. If it was accepted in
         the labels of the threshold, their layer shows the learned labels from now on.
         """
-        versions = self.versions
-        assert versions is not None
-        self._versions = versions.added(result, n_corrections)
+        self.models.add(result, n_corrections)
         self.is_own_run = True
         self.search.adopt({"learned": learned}, result)
         if self.active == "threshold" and "threshold" in self._shown:
@@ -221,27 +218,9 @@ class TileWork(QObject):
         self.changed.emit()
 
     def go_back_to(self, place: int) -> None:
-        """Take another version: its model, and its labels as one step that can be undone.
-
-        Touched pixels keep their labels. A version that was stored is read first, in the
-        background.
-        """
-        versions = self.versions
-        if versions is None or not self.is_shown or self._opening is not None:
-            return
-        version = versions.all[place]
-        if version.result is not None:
-            self._take_version(versions.gone_to(place), version.result)
-            return
-        opened = partial(version.opened, self.tile_view.tile)
-        self._opening = version
-        run_once(opened, self._on_opened, self._on_not_opened, self._owner)
-        self.changed.emit()
-
-    @property
-    def is_opening(self) -> bool:
-        """Whether a version is being read."""
-        return self._opening is not None
+        """Take another version's model, and its labels as one step; touched pixels keep theirs."""
+        if self.is_shown:
+            self.models.go_to(place)
 
     def choose(self, choice: ChannelChoice) -> None:
         """Take another map or polarity for the object; the labels layer follows."""
@@ -338,23 +317,9 @@ class TileWork(QObject):
 
     # ---- inside
 
-    def _take_version(self, versions: Versions, result: RunResult) -> None:
-        self._versions = versions.with_result(result)
+    def _take_version(self, result: RunResult) -> None:
         settings = self.search.own_settings("learned")
         self.search.take_result(result, settings, self._show_version)
-        self.changed.emit()
-
-    def _on_opened(self, result: RunResult) -> None:
-        version, self._opening = self._opening, None
-        versions = self.versions
-        if versions is not None and version in versions.all and self.is_shown:
-            self._take_version(versions.gone_to(versions.all.index(version)), result)
-        else:  # another model was trained meanwhile
-            self.changed.emit()
-
-    def _on_not_opened(self, sentence: str, _details: str) -> None:
-        self._opening = None
-        self._on_failed(sentence)
         self.changed.emit()
 
     def _on_arrived(self, source: Source) -> None:
