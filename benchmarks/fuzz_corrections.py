@@ -150,9 +150,14 @@ class Corrections(RuleBasedStateMachine):
     def polygon(self, points: Any, number: str) -> None:
         label = self._number(number)
         self.layer.paint_polygon(points, label)
-        canvas = Image.new("L", SHAPE[::-1])
-        ImageDraw.Draw(canvas).polygon([p[::-1] for p in points], outline=1, fill=1)
-        covered = np.array(canvas, bool)
+        # lines are rounded from where they begin: napari draws in the polygon's bounding box
+        corners = np.array(points)
+        first, last = corners.min(0), corners.max(0)
+        canvas = Image.new("L", tuple(int(side) for side in (last - first + 1)[::-1]))
+        inside_box = [(int(c), int(r)) for r, c in corners - first]
+        ImageDraw.Draw(canvas).polygon(inside_box, outline=1, fill=1)
+        covered = np.zeros(SHAPE, bool)
+        covered[first[0] : last[0] + 1, first[1] : last[1] + 1] = np.array(canvas, bool)
         labels = np.where(covered, label, self.model.labels)
         self._expect_edit(self.model.paint(covered, labels))
 
