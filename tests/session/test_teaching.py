@@ -146,6 +146,12 @@ def test_versions_come_back_without_those_that_were_lost(tmp_path):
     assert back.added(Result(), 5).current.number == 3
 
 
+def test_a_training_that_was_not_stored_yet_leaves_none_of_the_one_before(tmp_path):
+    told = Versions.begun_with(Result()).to_store()
+    assert Versions.taken_up(told, 0, {"learned-1": tmp_path}) is None
+    assert Versions.taken_up(told, 0, {}) is None
+
+
 def test_a_session_from_before_versions_has_one(tmp_path):
     back = Versions.taken_up((), 0, {"learned": tmp_path})
     assert [one.name for one in back.all] == [STORED]

@@ -76,9 +76,8 @@ def take_up(folder: SessionFolder, number: int, tile: Tile) -> TakenUp:
     notes = [loaded.note] if loaded.note else []
     folders = {kind: folder.run_folder(run) for kind, run in state.runs.items()}
     of_regions = folders.pop("regions", None)
-    versions = regions = None
-    if folders:
-        versions = Versions.taken_up(settings.versions, settings.version, folders)
+    regions = None
+    versions = Versions.taken_up(settings.versions, settings.version, folders)
     while versions is not None:
         try:
             result = replace(versions.current.opened(tile), stopped_because=TAKEN_UP)

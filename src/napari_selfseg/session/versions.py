@@ -85,8 +85,8 @@ class Versions:
     @classmethod
     def taken_up(
         cls, told: tuple[StoredVersion, ...], at: int, folders: Mapping[str, Path]
-    ) -> Versions:
-        """Return the versions of a session; what was lost of them is left out.
+    ) -> Versions | None:
+        """Return the versions of a session; what was lost of them is left out. None if all was.
 
         Parameters
         ----------
@@ -95,13 +95,15 @@ class Versions:
         at : int
             The place of the one in use.
         folders : mapping of str to Path
-            Of the runs, by `Version.kind`; at least one.
+            Of the runs, by `Version.kind`; those of an earlier training may be among them.
         """
         wanted = told[at].number if at < len(told) else 0
         versions = [Version(one.name, one.number) for one in told] or [Version(STORED)]
         found = tuple(
             replace(one, folder=folders[one.kind]) for one in versions if one.kind in folders
         )
+        if not found:
+            return None
         numbers = [one.number for one in found]
         return cls(found, numbers.index(wanted) if wanted in numbers else len(found) - 1)
 
