@@ -94,7 +94,7 @@ class PretrainingRun(SteeredRun):
         quiet_openmp()
         import torch
 
-        from napari_selfseg.core.learning.training import TrainingFailed, choose_device
+        from napari_selfseg.core.learning.training import choose_device
         from napari_selfseg.core.learning.training_data import TrainingData
 
         if self.request.threads is not None:
@@ -105,22 +105,11 @@ class PretrainingRun(SteeredRun):
         method = METHODS[self.request.method].load()
         network = method.build_model(settings, data.n_channels)
         clock, steps = RunClock(settings.total_steps), list[TrainingStep]()
-        stopped_by: StoppedBy = "steps"
-        because = settings.completed
-        try:
-            fit = method.fit(network, data, settings, self._stop.is_set)
-            yield from self._follow(fit, clock, steps)
-        except TrainingFailed as error:
-            if not steps:
-                raise
-            stopped_by, because = "unstable", str(error)
+        fit = method.fit(network, data, settings, self._stop.is_set)
+        ended = yield from self._follow(fit, clock, steps, settings.completed)
         if self._abandon.is_set():
             return
-        if self._stop.is_set():
-            stopped_by = "user"
-            because = f"You stopped after {len(steps)} steps; what was learned by then is used."
         yield clock.progress(steps, RegionWatch(), "Putting it together")
-        ended = stopped_by, because
         yield Finished(self._result(network, data, tuple(steps), ended, str(device), clock))
 
     def _result(

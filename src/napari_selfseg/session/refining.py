@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from napari_selfseg.core.networks.corrected import Corrected
 
 METHOD = "local-contrast"
+LEARNED = "The strokes were learned."
 DEFAULTS = LocalContrastSettings.model_validate({})
 MOST_OTHERS, SIDE_OF_OTHERS = 3, 1024  # unlabelled tiles that are looked at, and px of their middle
 
@@ -110,7 +111,7 @@ class RefiningRun(SteeredRun):
         quiet_openmp()
         import torch
 
-        from napari_selfseg.core.learning.training import TrainingFailed, choose_device
+        from napari_selfseg.core.learning.training import choose_device
         from napari_selfseg.core.methods.local_contrast import LocalContrast
 
         began = time.perf_counter()
@@ -132,20 +133,10 @@ class RefiningRun(SteeredRun):
             return preview.piece(network.correction, CHOICE, step.step)
 
         clock, steps = RunClock(settings.total_steps), list[TrainingStep]()
-        stopped_by: StoppedBy = "steps"
-        because = "The strokes were learned."
-        try:
-            fit = LocalContrast().fit(network, data, settings, self._stop.is_set)
-            yield from self._follow(fit, clock, steps, shown)
-        except TrainingFailed as error:
-            if not steps:
-                raise
-            stopped_by, because = "unstable", str(error)
+        fit = LocalContrast().fit(network, data, settings, self._stop.is_set)
+        ended = yield from self._follow(fit, clock, steps, LEARNED, shown)
         if self._abandon.is_set():
             return
-        if self._stop.is_set():
-            stopped_by = "user"
-            because = f"You stopped after {len(steps)} steps; what was learned by then is used."
         yield clock.progress(steps, RegionWatch(), "Drawing the map")
         drawn = self._drawn(network, before, beside)
         yield Finished(
@@ -154,7 +145,7 @@ class RefiningRun(SteeredRun):
                 settings,
                 drawn,
                 tuple(steps),
-                (stopped_by, because),
+                ended,
                 str(device),
                 time.perf_counter() - began,
             )

@@ -12,6 +12,7 @@ from napari_selfseg.core.images.tile import TileError
 from napari_selfseg.core.methods import TrainingStep
 from napari_selfseg.session.clock import RunClock
 from napari_selfseg.session.preview import LivePreview
+from napari_selfseg.session.result import StoppedBy
 from napari_selfseg.session.updates import Preview, Update
 from napari_selfseg.session.watch import RegionWatch
 
@@ -108,8 +109,9 @@ class SteeredRun(ABC):
         fit: Generator[TrainingStep, None, None],
         clock: RunClock,
         steps: list[TrainingStep],
+        completed: str,
         shown: Callable[[TrainingStep], Preview | None] = lambda _: None,
-    ) -> Iterator[Update]:
+    ) -> Generator[Update, None, tuple[StoppedBy, str]]:
         """Take the steps of a training one by one into ``steps``: tell of them, pause, stop.
 
         Parameters
@@ -119,21 +121,46 @@ class SteeredRun(ABC):
         clock : RunClock
         steps : list
             Of what was done so far.
+        completed : str
+            What to say when it went through to its end.
         shown : callable(TrainingStep) -> Preview or None
             What is to be shown after a step.
+
+        Returns
+        -------
+        tuple of str
+            What ended it, and one sentence about that for the user.
+
+        Raises
+        ------
+        TrainingFailed
+            If it failed before the first step was taken.
         """
+        from napari_selfseg.core.learning.training import TrainingFailed
+
         watch = RegionWatch()
-        with closing(fit):
-            for step in fit:
-                steps.append(step)
-                if clock.is_time_to_tell() or step.note:
-                    yield clock.progress(steps, watch, step.phase)
-                piece = shown(step)
-                if piece is not None:
-                    yield piece
-                self._hold(clock)
-                if self._stop.is_set():
-                    return
+        try:
+            with closing(fit):
+                for step in fit:
+                    steps.append(step)
+                    if clock.is_time_to_tell() or step.note:
+                        yield clock.progress(steps, watch, step.phase)
+                    piece = shown(step)
+                    if piece is not None:
+                        yield piece
+                    self._hold(clock)
+                    if self._stop.is_set():
+                        break
+        except TrainingFailed as error:
+            if not steps:
+                raise
+            return "unstable", str(error)
+        if self._stop.is_set():
+            return (
+                "user",
+                f"You stopped after {len(steps)} steps; what was learned by then is used.",
+            )
+        return "steps", completed
 
     def _hold(self, clock: RunClock) -> None:
         """Wait while paused."""
